@@ -1,0 +1,304 @@
+"""The one place where access is decided. Pure: what the store read, what is asked, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from sessile.kernel.policy import Policy, Trait
+from sessile.kernel.principal import Principal, Status, covers
+from sessile.kernel.reason import Cure, Reason
+from sessile.kernel.session import Client, Link, Session, SessionInfo, SessionKind, Tie
+
+
+class TokenState(StrEnum):
+    """What a stored token is to its session."""
+
+    CURRENT = "current"
+    SUCCESSOR = "successor"
+    """Offered by an age-based rotation, not presented yet."""
+    PREDECESSOR = "predecessor"
+    """Rotated out by age; counts for the grace after its successor's first use."""
+    SUPERSEDED = "superseded"
+    """Rotated out by an event: over at once."""
+
+
+class Ancestor(msgspec.Struct, frozen=True):
+    """One ancestor as the store found it; what is gone is None, and missing is dead."""
+
+    link: Link
+    session: Session | None
+    principal: Principal | None
+    policy: Policy | None
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a decision needs, read at one instant of the store."""
+
+    session: Session
+    principal: Principal | None
+    policy: Policy | None
+    ancestors: tuple[Ancestor, ...] = ()
+    everyone: Mapping[SessionKind, bytes]
+    token_state: TokenState = TokenState.CURRENT
+    token_since: datetime | None = None
+    """For a predecessor: when its successor was first presented. For the others: when it got its state."""
+    now: datetime
+    """The store's clock at the read."""
+    mark: int
+    """The number of the last journal row that the read has seen."""
+
+
+class Requirement(msgspec.Struct, frozen=True):
+    """What a route demands beyond a live session."""
+
+    assurance: int = 0
+    fresh: timedelta | None = None
+    """The longest age of the latest authentication event."""
+    scopes: frozenset[str] = frozenset()
+
+
+NOTHING_MORE = Requirement()
+
+
+class Active:
+    """A check that let in. Truthy. Made by `check`, `peek` and what begins or rotates, never by hand: it is the
+    proof that a token was presented, which everything that mints demands.
+    """
+
+    __slots__ = ("digest", "rotate_at", "seed", "session", "token_state")
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        digest: bytes,
+        seed: bytes,
+        token_state: TokenState,
+        rotate_at: datetime | None,
+    ) -> None:
+        self.session = session
+        self.digest = digest
+        self.seed = seed
+        self.token_state = token_state
+        self.rotate_at = rotate_at
+        """When the presented token is due for a successor; None: never."""
+
+    def __bool__(self) -> Literal[True]:
+        return True
+
+    def __repr__(self) -> str:
+        return f"Active({self.session.principal!r}, {self.session.id})"
+
+
+class Denied(msgspec.Struct, frozen=True, kw_only=True):
+    """A check that did not let in. Falsy. `reason` says why and `cure` what would help."""
+
+    reason: Reason
+    session: str | None = None
+    """The session that the token named, where it is known."""
+    at: datetime | None = None
+    """Since when: the end, the expiry."""
+    cause: str | None = None
+    by: str | None = None
+
+    @property
+    def cure(self) -> Cure:
+        return self.reason.cure
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+def decide(
+    snapshot: Snapshot | None,
+    now: datetime,
+    *,
+    client: Client | None = None,
+    requirement: Requirement = NOTHING_MORE,
+) -> Denied | None:
+    """None if the token that `snapshot` was read for lets its holder do what is asked, else why not.
+
+    The first reason found counts, in this order: the session itself, its principal, its ancestors, the token,
+    the client, the requirement.
+    """
+    if snapshot is None:
+        return Denied(reason=Reason.UNKNOWN)
+    session, policy = snapshot.session, snapshot.policy
+    if policy is None:
+        return _denied(Reason.REVOKED, session, None, "policy missing")
+    return (
+        _alive(session, snapshot.principal, policy, snapshot.everyone, now)
+        or _ancestors_alive(snapshot, now)
+        or _token_counts(snapshot, policy, now)
+        or _bound(session, policy, client)
+        or demand(session, Requirement(assurance=policy.assurance if session.uid else 0), now)
+        or demand(session, requirement, now)
+    )
+
+
+def demand(session: Session, requirement: Requirement, now: datetime) -> Denied | None:
+    """What a route demands of a session that is alive. None: it is met."""
+    if not covers(session.scopes, requirement.scopes):
+        return _denied(Reason.OUT_OF_SCOPE, session)
+    if session.assurance < requirement.assurance:
+        return _denied(Reason.ASSURANCE, session)
+    if requirement.fresh is not None:
+        at = session.authenticated
+        if at is None or now - at >= requirement.fresh:
+            return _denied(Reason.STALE_AUTHENTICATION, session, at)
+    return None
+
+
+def horizon(snapshot: Snapshot) -> datetime:
+    """The first instant at which `decide` would deny what it now allows, if nothing is written until then.
+
+    What a cached answer may be given until.
+    """
+    policy = snapshot.policy
+    assert policy is not None  # noqa: S101 - `decide` denied otherwise
+    ends = [*_limits(snapshot.session, policy)]
+    for ancestor in snapshot.ancestors:
+        if ancestor.link.tie is Tie.PARENT and ancestor.session is not None and ancestor.policy is not None:
+            ends += _limits(ancestor.session, ancestor.policy)
+    if snapshot.token_state is TokenState.PREDECESSOR and snapshot.token_since is not None:
+        ends.append(snapshot.token_since + policy.grace)
+    return min(ends)
+
+
+def expires_at(session: Session, policy: Policy) -> datetime:
+    """The overall limit in force: as issued or by the policy of now, whichever is earlier (loosening never revives)."""
+    if session.kind is SessionKind.KEY:
+        return min(session.expires, session.created + policy.key_lifetime)
+    if session.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS):
+        return min(session.expires, (session.authenticated or session.created) + policy.overall)
+    return session.expires
+
+
+def idle_expires_at(session: Session, policy: Policy) -> datetime | None:
+    """The inactivity limit in force; None where there is none. Only sessions that a person sits before have one."""
+    if session.kind not in (SessionKind.BROWSER, SessionKind.ANONYMOUS):
+        return None
+    limits = [limit for limit in (session.idle, policy.idle) if limit is not None]
+    return session.last_seen + min(limits) if limits else None
+
+
+def info(snapshot: Snapshot, now: datetime) -> SessionInfo:
+    """The session to show in a list."""
+    session, policy = snapshot.session, snapshot.policy or Policy()
+    return SessionInfo(
+        id=session.id, principal=session.principal, kind=session.kind, parent=session.parent, origin=session.origin,
+        policy=session.policy, assurance=session.assurance, authentications=session.authentications,
+        created=session.created, last_seen=session.last_seen, idle_expires=idle_expires_at(session, policy),
+        expires=expires_at(session, policy), scopes=session.scopes, client=session.client, label=session.label,
+        ended=session.ended, cause=session.cause, ended_by=session.ended_by, live=is_live(snapshot, now),
+    )  # fmt: skip
+
+
+def is_live(snapshot: Snapshot, now: datetime) -> bool:
+    """Whether the session itself is alive, whichever token names it and whatever a route demands."""
+    return (
+        snapshot.policy is not None
+        and _alive(snapshot.session, snapshot.principal, snapshot.policy, snapshot.everyone, now) is None
+        and _ancestors_alive(snapshot, now) is None
+    )
+
+
+def _limits(session: Session, policy: Policy) -> list[datetime]:
+    idle = idle_expires_at(session, policy)
+    overall = expires_at(session, policy)
+    return [overall] if idle is None else [overall, idle]
+
+
+def _alive(
+    session: Session,
+    principal: Principal | None,
+    policy: Policy,
+    everyone: Mapping[SessionKind, bytes],
+    now: datetime,
+) -> Denied | None:
+    if principal is not None and principal.status is not Status.ACTIVE:
+        return _denied(Reason.DISABLED, session, session.ended)
+    if session.ended is not None:
+        return _denied(Reason.REVOKED, session, session.ended, session.cause, session.ended_by)
+    if session.uid is not None and (principal is None or principal.epoch != session.epoch):
+        return _denied(Reason.REVOKED, session, None, "principal")
+    if everyone.get(session.kind) != session.everyone:  # missing is denied, never a default
+        return _denied(Reason.REVOKED, session, None, "everyone")
+    if now >= (at := expires_at(session, policy)):
+        return _denied(Reason.EXPIRED, session, at)
+    if (at_idle := idle_expires_at(session, policy)) is not None and now >= at_idle:
+        return _denied(Reason.IDLE, session, at_idle)
+    return None
+
+
+def _ancestors_alive(snapshot: Snapshot, now: datetime) -> Denied | None:
+    session = snapshot.session
+    if len(snapshot.ancestors) != len(session.lineage):
+        return _denied(Reason.REVOKED, session, None, "ancestor missing")
+    for ancestor in snapshot.ancestors:
+        link, above, principal = ancestor.link, ancestor.session, ancestor.principal
+        # Contained: by any tie. An ancestor that was swept cannot be contained any more; its tombstone is kept
+        # until everything it handed out is over, so a missing one means that something was lost: dead.
+        if above is None or _contained(above.contained_since, link):
+            return _denied(Reason.REVOKED, session, above and above.ended, above and above.cause)
+        if link.uid is not None and (principal is None or _contained(principal.contained_since, link)):
+            return _denied(Reason.REVOKED, session)
+        if link.tie is Tie.PARENT:
+            if ancestor.policy is None:
+                return _denied(Reason.REVOKED, session, None, "policy missing")
+            denied = _alive(above, principal, ancestor.policy, snapshot.everyone, now)
+            if denied is not None:
+                return _denied(denied.reason, session, denied.at, denied.cause, denied.by)
+    return None
+
+
+def _contained(since: datetime | None, link: Link) -> bool:
+    return since is not None and link.since >= since
+
+
+def _token_counts(snapshot: Snapshot, policy: Policy, now: datetime) -> Denied | None:
+    if snapshot.token_state is TokenState.SUPERSEDED:
+        return _denied(Reason.SUPERSEDED, snapshot.session, snapshot.token_since)
+    if snapshot.token_state is TokenState.PREDECESSOR:
+        since = snapshot.token_since
+        if since is None or now >= since + policy.grace:
+            return _denied(Reason.REPLAYED, snapshot.session, since)
+    return None
+
+
+def _bound(session: Session, policy: Policy, client: Client | None) -> Denied | None:
+    bound = binding(session, policy)
+    if bound is not None and bound != traits(client, policy):
+        return _denied(Reason.UNBOUND, session)
+    return None
+
+
+def binding(session: Session, policy: Policy) -> tuple[str | None, str | None] | None:
+    """The traits that whoever presents the token must show; None: none. Only browsers are bound."""
+    if not policy.binding or session.kind is not SessionKind.BROWSER:
+        return None
+    return traits(session.client, policy)
+
+
+def traits(client: Client | None, policy: Policy) -> tuple[str | None, str | None]:
+    if client is None:
+        return (None, None)
+    return (
+        client.user_agent if Trait.USER_AGENT in policy.binding else None,
+        client.ip if Trait.IP in policy.binding else None,
+    )
+
+
+def _denied(
+    reason: Reason,
+    session: Session,
+    at: datetime | None = None,
+    cause: str | None = None,
+    by: str | None = None,
+) -> Denied:
+    return Denied(reason=reason, session=session.id, at=at, cause=cause, by=by)

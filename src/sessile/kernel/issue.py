@@ -1,0 +1,145 @@
+"""How sessions come to be and change. Pure: each store calls these inside its transaction, with what it read there."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from sessile.kernel.assurance import Authentication, Method
+from sessile.kernel.decide import Snapshot
+from sessile.kernel.policy import Policy
+from sessile.kernel.principal import Principal, covers
+from sessile.kernel.session import Client, Link, Session, SessionKind, Tie
+
+ANONYMOUS_OVERALL = timedelta(hours=24)
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """What was in force before a credential was looked at. A sign-in is refused if any of it has changed since."""
+
+    uid: str
+    epoch: bytes
+    everyone: bytes
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A session to begin, as far as its beginner can say; the store's transaction adds the rest."""
+
+    id: str
+    digest: bytes
+    """SHA-256 of the token."""
+    kind: SessionKind
+    uid: str | None = None
+    methods: tuple[Method, ...] = ()
+    """How the principal proved itself just now; a child takes its giver's events instead."""
+    scopes: frozenset[str] | None = None
+    """None: all that the principal holds (browser), or nothing."""
+    lifetime: timedelta | None = None
+    """None: as long as the policy allows."""
+    client: Client = Client()
+    label: str = ""
+    giver: bytes | None = None
+    """Digest of the token that the giver presented."""
+    tie: Tie | None = None
+    replaces: str | None = None
+    """The session that this one takes the place of, in the same browser."""
+    fence: Fence | None = None
+
+
+class Wider(ValueError):
+    """More scopes than the giver or the principal has."""
+
+
+class TooDeep(ValueError):
+    """The chain would get longer than the policy allows."""
+
+
+def issue(
+    draft: Draft,
+    *,
+    principal: Principal | None,
+    policy: Policy,
+    everyone: bytes,
+    giver: Snapshot | None,
+    now: datetime,
+) -> Session:
+    """The session that a draft becomes. The caller has decided that `giver` is alive and `principal` active.
+
+    Raises:
+        Wider: more scopes than the giver (a child) or the principal (a browser session) has.
+        TooDeep: the chain of delegations is at the giver's policy's limit.
+    """
+    parent = draft.tie is Tie.PARENT and giver is not None
+    return Session(
+        id=draft.id, kind=draft.kind, uid=draft.uid, principal=principal and principal.name,
+        parent=giver.session.id if giver and parent else None,
+        origin=giver.session.id if giver else None,
+        lineage=_lineage(giver, draft.tie, now),
+        policy=policy.name, authentications=_authentications(draft, giver, now),
+        created=now, last_seen=now, expires=_expires(draft, policy, giver, now),
+        idle=policy.idle if draft.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS) else None,
+        epoch=principal.epoch if principal else b"", everyone=everyone, rotated=now,
+        scopes=_scopes(draft, principal, giver), client=draft.client, label=draft.label,
+    )  # fmt: skip
+
+
+def elevate(session: Session, method: Method | None, *, policy: Policy, now: datetime) -> Session:
+    """The session after an event (or a privilege change, without a method): a new generation, and with an
+    authentication both limits start anew (63B-4 5.2)."""
+    changed = msgspec.structs.replace(session, generation=session.generation + 1, rotated=now, last_seen=now)
+    if method is None:
+        return changed
+    latest = tuple(event for event in session.authentications if event.method is not method)
+    return msgspec.structs.replace(
+        changed, authentications=(*latest, Authentication(method, now)), expires=now + policy.overall, idle=policy.idle
+    )
+
+
+def confirm(session: Session, now: datetime) -> Session:
+    """The session after the first use of a successor: the successor's generation."""
+    return msgspec.structs.replace(session, generation=session.generation + 1, rotated=now)
+
+
+def _authentications(draft: Draft, giver: Snapshot | None, now: datetime) -> tuple[Authentication, ...]:
+    # A child's assurance is its giver's of this moment, and can never be fresh (Session.authenticated).
+    if giver is not None:
+        return giver.session.authentications
+    return tuple(Authentication(method, now) for method in draft.methods)
+
+
+def _lineage(giver: Snapshot | None, tie: Tie | None, now: datetime) -> tuple[Link, ...]:
+    if giver is None or tie is None:
+        return ()
+    limit = giver.policy.max_depth if giver.policy else 1
+    above = giver.session.lineage
+    if len(above) >= limit:
+        raise TooDeep(f"a chain of delegations is at most {limit} long by policy")
+    # Once a tie on the way up is only an origin, all above it are.
+    further = above if tie is Tie.PARENT else tuple(Link(a.session, a.uid, Tie.ORIGIN, a.since) for a in above)
+    return (Link(giver.session.id, giver.session.uid, tie, now), *further)
+
+
+def _expires(draft: Draft, policy: Policy, giver: Snapshot | None, now: datetime) -> datetime:
+    longest = {
+        SessionKind.KEY: policy.key_lifetime,
+        SessionKind.ANONYMOUS: min(policy.overall, ANONYMOUS_OVERALL),
+    }.get(draft.kind, policy.overall)
+    expires = now + (longest if draft.lifetime is None else min(draft.lifetime, longest))
+    if giver is not None and draft.tie is Tie.PARENT:
+        return min(expires, giver.session.expires)
+    return expires
+
+
+def _scopes(draft: Draft, principal: Principal | None, giver: Snapshot | None) -> frozenset[str]:
+    if giver is not None:
+        wanted = draft.scopes or frozenset()
+        if not covers(giver.session.scopes, wanted):
+            raise Wider("a session hands out no scope that it does not have")
+        return wanted
+    held = principal.scopes if principal else frozenset()
+    if draft.scopes is None:
+        return held
+    if not covers(held, draft.scopes):
+        raise Wider("a session has no scope that its principal does not have")
+    return draft.scopes

@@ -1,0 +1,128 @@
+"""The server's record that lets a principal in: one node in a tree. Everything that lets somebody in is one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from sessile.kernel.assurance import Authentication, assurance
+
+
+class SessionKind(StrEnum):
+    BROWSER = "browser"
+    DELEGATED = "delegated"
+    KEY = "key"
+    LEASE = "lease"
+    ANONYMOUS = "anonymous"
+    """Without a principal (a cart, a form before sign-in); signing in replaces it."""
+
+
+class Tie(StrEnum):
+    """How a session hangs on another. `parent`: its life does. `origin`: only its blame does."""
+
+    PARENT = "parent"
+    ORIGIN = "origin"
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asked, as far as one can see. Bounded by whoever builds it; shown to people, never trusted."""
+
+    label: str = ""
+    ip: str | None = None
+    user_agent: str | None = None
+    device_key: str | None = None
+
+
+class Link(msgspec.Struct, frozen=True):
+    """One ancestor in a session's lineage."""
+
+    session: str
+    uid: str | None
+    tie: Tie
+    """`parent` if every tie on the way up to it is one, else `origin`."""
+    since: datetime
+    """When it handed out what led here, by the store's clock."""
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One session. Immutable; a change makes a new value. All instants are aware UTC datetimes."""
+
+    id: str
+    kind: SessionKind
+    uid: str | None
+    principal: str | None
+    """The principal's name; None for an anonymous session."""
+    parent: str | None = None
+    origin: str | None = None
+    lineage: tuple[Link, ...] = ()
+    """Its ancestors, nearest first. Liveness is derived from them, upward."""
+    policy: str = "default"
+    authentications: tuple[Authentication, ...] = ()
+    created: datetime
+    last_seen: datetime
+    expires: datetime
+    """The overall limit as issued; the policy in force may set an earlier one."""
+    idle: timedelta | None
+    """The inactivity limit as issued."""
+    epoch: bytes
+    """The principal's epoch when issued."""
+    everyone: bytes
+    """The epoch of everybody, for this kind of session, when issued."""
+    generation: int = 0
+    rotated: datetime
+    """When the current token became current."""
+    scopes: frozenset[str] = frozenset()
+    client: Client = Client()
+    label: str = ""
+    """What its holder or giver calls it."""
+    ended: datetime | None = None
+    cause: str | None = None
+    ended_by: str | None = None
+    contained_since: datetime | None = None
+    """What it handed out from this instant on is over, by whichever tie."""
+
+    @property
+    def assurance(self) -> int:
+        """1, 2 or 3, derived from the authentication events; 0 for nobody. A child has its giver's of that time."""
+        return assurance(self.authentications)
+
+    @property
+    def authenticated(self) -> datetime | None:
+        """The latest authentication event of this session's own principal; None where none is present.
+
+        A delegation or a key is never fresh: its holder did not prove itself, its giver did.
+        """
+        if self.kind is not SessionKind.BROWSER or not self.authentications:
+            return None
+        return max(event.at for event in self.authentications)
+
+    @property
+    def partition(self) -> str:
+        return self.id[4]
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A session to show, not to act with: lists yield these, and nothing that mints takes one."""
+
+    id: str
+    principal: str | None
+    kind: SessionKind
+    parent: str | None
+    origin: str | None
+    policy: str
+    assurance: int
+    authentications: tuple[Authentication, ...]
+    created: datetime
+    last_seen: datetime
+    idle_expires: datetime | None
+    expires: datetime
+    scopes: frozenset[str]
+    client: Client
+    label: str
+    ended: datetime | None
+    cause: str | None
+    ended_by: str | None
+    live: bool
+    """Whether a check would find it alive at the time of the listing."""

@@ -1,0 +1,245 @@
+"""The contract between the authority and a store. Passing `sessile.testing.StoreConformance` is the proof.
+
+Rules for every method:
+
+* A mutation is atomic, with the events it causes and its journal row; the method returns after the
+  acknowledgement that makes it durable. A mutation that raises changed nothing.
+* `now` is the store's clock (aware UTC), read inside the transaction; callers never pass it.
+* Not found is `NotFound`; a store that cannot answer raises `StoreUnavailable` and is asked again later. No
+  other exception of a driver passes through.
+* Whatever can turn a yes into a no (end, rotation by event, confirm, epoch, status, policy) appends a row to
+  the **journal** in the same transaction and is announced to the near cache as the object it touched:
+  `s:<session id>`, `p:<uid>`, `policy:<name>` or `all`. Nothing else is announced.
+* Revocation wins: a touch, an offer, a confirm or a replace of a session that has ended changes nothing.
+* Tokens reach a store as digests only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from sessile.kernel.assurance import Method
+from sessile.kernel.decide import Snapshot
+from sessile.kernel.event import SYSTEM, Actor, Event
+from sessile.kernel.issue import Draft, Fence
+from sessile.kernel.policy import Policy
+from sessile.kernel.principal import Principal, PrincipalKind, Status
+from sessile.kernel.session import SessionInfo, SessionKind
+from sessile.near import NearCache
+
+T = TypeVar("T")
+
+PREDECESSORS = 8
+"""How many rotated-out tokens of a session are remembered; older ones are unknown."""
+PAGE = 100
+"""Rows of a page, at most 1,000."""
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    items: Sequence[T]
+    next: str | None
+    """Opaque; give it as `after` to get the page that follows. None: this was the last."""
+
+
+class Begun(msgspec.Struct, frozen=True):
+    snapshot: Snapshot
+    ended: tuple[str, ...] = ()
+    """Sessions that the concurrency limit ended."""
+
+
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
+    """What proves a principal, as stored: a password's Argon2id string, a sealed TOTP secret. Hidden in its repr."""
+
+    uid: str
+    kind: str
+    id: str = ""
+    """Distinguishes several of a kind; empty for the only one."""
+    value: bytes
+    changed: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"Credential({self.kind} of {self.uid})"
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """One ending. Exactly one of `session`, `uid` and `everyone` is set."""
+
+    session: str | None = None
+    uid: str | None = None
+    everyone: frozenset[SessionKind] = frozenset()
+    cause: str
+    by: Actor = SYSTEM
+    status: Status | None = None
+    """With `uid`: the principal's status from now on. Its epoch changes in any case, also when it is enabled."""
+    contain_since: datetime | None = None
+    """Also end, by whichever tie, what was handed out from this instant on."""
+    keep: str | None = None
+    """With `uid`: this session of the principal goes on, under the new epoch (the one that changes a password)."""
+    keep_digest: bytes | None = None
+    """The token that `keep` has from now on; its earlier ones are superseded."""
+    credential: Credential | None = None
+    """With `uid`: set together with the new epoch."""
+    scopes: frozenset[str] | None = None
+    policy: str | None = None
+    """With `uid`: the principal's scopes or policy from now on."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    at: datetime
+    """The store's clock at the acknowledgement."""
+    mark: int
+    revoked: int | None
+    """How many live sessions it ended, descendants by `parent` included; None where an epoch ended them uncounted."""
+    sessions: tuple[str, ...] = ()
+    """Their ids, at most 100."""
+
+
+class Store(Protocol):
+    """Sessions, and what their checks read: principals' status and epoch, policies, the epoch of everybody."""
+
+    local: bool
+    """Its coroutines for reading (`read`, `read_data`) never suspend: no network, no thread hop."""
+    delta: timedelta
+    """How long after an acknowledged ending another node may still trust its cache; zero: not at all."""
+
+    async def open(self, near: NearCache) -> None:
+        """Connect, migrate, and from now on keep `near` told. Raises StoreUnavailable."""
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of everything. Idempotent."""
+
+    def current(self, now: int) -> bool:
+        """Whether `near` may be trusted by a check that starts at `now` (nanoseconds of `Clock.elapsed`).
+
+        A strict store brings `near` up to the last commit of any process before it says yes. False when that
+        cannot be done without waiting. Called at every check: no I/O beyond a local read.
+        """
+
+    async def read(self, digest: bytes) -> Snapshot | None:
+        """All that a decision needs about the token, of one instant, as of the last commit. None: unknown token."""
+
+    async def begin(self, draft: Draft) -> Begun:
+        """Begin a session (`kernel.issue.issue`). In one transaction:
+
+        the principal exists and is active (else Conflict, reason disabled), the fence, if any, still holds
+        (else Conflict); the giver, if any, read by its digest, is alive by `decide` (else Conflict with
+        `denied`) and stays so until the commit; the policy's `max_sessions` counts live browser sessions:
+        LimitExceeded, or the least recently seen end with cause `limit`; the session that it `replaces` ends
+        with cause `replaced` and its application data moves along if that one was anonymous; the tombstones of
+        all ancestors are kept at least until the new session's end. Raises issue's Wider and TooDeep as they are.
+        """
+
+    async def offer(self, presented: bytes, salt: bytes, successor: bytes) -> bytes | None:
+        """Offer an age-based successor to the holder of `presented`.
+
+        Returns the salt in force: the given one, or the one of a successor that is already pending (the caller
+        derives the same token from it). None if `presented` is not the current token of a session that is alive.
+        """
+
+    async def confirm(self, successor: bytes) -> None:
+        """The successor was presented: it becomes current, and the current token a predecessor since now.
+
+        Idempotent; nothing if it is no pending successor any more.
+        """
+
+    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
+        """Rotation by an event: `digest` becomes the current token; every other token of the session that still
+        counted (current, successor, predecessor within its grace) is superseded. `kernel.issue.elevate` makes
+        the session's new value.
+
+        `presented` may itself have been superseded within the policy's grace: of two racing replacements the
+        second wins. Raises Conflict with `denied` if the session is over or the token does not count.
+        """
+
+    async def touch(self, seen: Mapping[str, datetime]) -> None:
+        """Move `last_seen` forward. Per session, and only if it has not ended, by status, epoch or idle limit."""
+
+    async def end(self, end: End) -> Ended:
+        """End a session, all of a principal, or everybody's of some kinds. Idempotent: what has ended stays as
+        it was and counts as 0; the first cause and instant are kept (containment still widens).
+
+        Raises NotFound for a session or uid that never was.
+        """
+
+    async def sessions(
+        self, *, uid: str | None = None, root: str | None = None, ended: bool = False,
+        after: str | None = None, limit: int = PAGE,
+    ) -> Page[SessionInfo]:  # fmt: skip
+        """Sessions of a principal, or the tree below (and with) `root` by both ties, or all; newest first.
+
+        Without `ended` only those alive. A tree comes parents first.
+        """
+
+    async def session(self, session_id: str) -> SessionInfo | None:
+        """One session, alive or a tombstone."""
+
+    async def read_data(self, session_id: str) -> tuple[int, bytes]:
+        """The application's data and its version; (0, b"") if none was written."""
+
+    async def write_data(self, session_id: str, version: int, data: bytes) -> bool:
+        """Write if the version is still `version`. False if it is not, or the session has ended."""
+
+    async def sweep(self, limit: int = 500) -> int:
+        """Delete up to `limit` sessions that are over and whose tombstone nobody needs, and old journal rows.
+
+        Returns how many sessions. Short transactions: requests are not stalled.
+        """
+
+
+class Directory(Protocol):
+    """What is durable and lives in SQL: principals, policies, credentials, the audit record, facts of the store."""
+
+    async def fence(self, name: str) -> tuple[Principal, Fence] | None:
+        """The active principal of that canonical name, and what a sign-in is fenced with. None: unknown.
+
+        A disabled principal is returned too; `begin` refuses it.
+        """
+
+    async def principal(self, *, name: str | None = None, uid: str | None = None) -> Principal | None:
+        """By canonical name (never a deleted one) or by uid."""
+
+    async def principals(
+        self, *, kind: PrincipalKind | None = None, search: str = "", owner: str | None = None,
+        after: str | None = None, limit: int = PAGE,
+    ) -> Page[Principal]:  # fmt: skip
+        """By name, ascending; `search` is a part of the name. Deleted ones are left out."""
+
+    async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
+        """Raises Conflict if the name is taken."""
+
+    async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
+        """Change who answers for a principal and what it is for. Ends nothing. Raises NotFound."""
+
+    async def policy(self, name: str) -> Policy | None: ...
+
+    async def policies(self) -> Sequence[Policy]: ...
+
+    async def set_policy(self, policy: Policy, by: Actor) -> Ended:
+        """Write a policy. Raises Conflict unless it is new or its version is higher than the stored one's."""
+
+    async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None: ...
+
+    async def set_credential(self, credential: Credential, event: Event | None = None) -> None:
+        """Write without ending anything: a first password, a rehash. `end` writes one that does."""
+
+    async def record(self, event: Event) -> None:
+        """Append an event that no change of the store causes (a failed sign-in)."""
+
+    async def events(
+        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
+        latest: bool = False,
+    ) -> Sequence[Event]:  # fmt: skip
+        """The audit record in order, from the one after `after`; with `latest` the last `limit`, newest first."""
+
+    async def fact(self, name: str) -> bytes | None: ...
+
+    async def set_fact(self, name: str, value: bytes) -> bytes:
+        """Write unless there is one; return the one in force. Facts hold for every process (the key's check value)."""
+
+    async def statistics(self) -> Mapping[str, int]:
+        """Counts for `/metrics` and `doctor`: principals, live sessions by kind (an estimate), events, journal."""
+
