@@ -1,4 +1,4 @@
-"""What every test stands on: the event loop, the requirements that tests name, and `need` for missing parts."""
+"""What every test stands on: the event loop, the requirements tests name, and `need` for missing parts."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ RANK = {part: rank for rank, row in enumerate(ORDER) for part in row}
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Give the parts of the package that a file imports: `kernel` for `from sessile.kernel.token import …`."""
+    """Give the parts of the package a file imports: `kernel` for `from sessile.kernel.token import …`"""
     package = ("sessile", *path.relative_to(SOURCE).parent.parts)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
