@@ -8,7 +8,7 @@ from typing import Protocol
 
 # CLOCK_BOOTTIME goes on while the machine is suspended; Python's monotonic clock does not on Linux, and a
 # laptop that wakes up must not believe that no time has passed.
-_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Clock(Protocol):
@@ -25,11 +25,5 @@ class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    if _BOOTTIME is not None:
-
-        def elapsed(self) -> int:
-            return time.clock_gettime_ns(_BOOTTIME)
-    else:
-
-        def elapsed(self) -> int:
-            return time.monotonic_ns()
+    def elapsed(self) -> int:
+        return time.monotonic_ns() if _BOOTTIME is None else time.clock_gettime_ns(_BOOTTIME)

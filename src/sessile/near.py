@@ -23,7 +23,13 @@ class Entry:
     __slots__ = ("active", "binding", "good_until", "objects", "touch_at")
 
     def __init__(
-        self, active: Active, *, good_until: int, touch_at: int, binding: Binding | None, objects: tuple[str, ...]
+        self,
+        active: Active,
+        *,
+        good_until: int,
+        touch_at: int,
+        binding: Binding | None,
+        objects: tuple[str, ...],
     ) -> None:
         self.active = active
         self.good_until = good_until

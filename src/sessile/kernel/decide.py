@@ -60,6 +60,8 @@ class Requirement(msgspec.Struct, frozen=True):
     fresh: timedelta | None = None
     """The longest age of the latest authentication event."""
     scopes: frozenset[str] = frozenset()
+    below_policy: bool = False
+    """The step-up itself: a session whose assurance is below its policy's may come here."""
 
 
 NOTHING_MORE = Requirement()
@@ -131,14 +133,18 @@ def decide(
     session, policy = snapshot.session, snapshot.policy
     if policy is None:
         return _denied(Reason.REVOKED, session, None, "policy missing")
-    return (
-        _alive(session, snapshot.principal, policy, snapshot.everyone, now)
-        or _ancestors_alive(snapshot, now)
-        or _token_counts(snapshot, policy, now)
-        or _bound(session, policy, client)
-        or demand(session, Requirement(assurance=policy.assurance if session.uid else 0), now)
-        or demand(session, requirement, now)
-    )
+    # `Denied` is falsy: these are compared with None, never chained with `or`.
+    if (denied := _alive(session, snapshot.principal, policy, snapshot.everyone, now)) is not None:
+        return denied
+    if (denied := _ancestors_alive(snapshot, now)) is not None:
+        return denied
+    if (denied := _token_counts(snapshot, policy, now)) is not None:
+        return denied
+    if (denied := _bound(session, policy, client)) is not None:
+        return denied
+    if session.uid is not None and session.assurance < policy.assurance and not requirement.below_policy:
+        return _denied(Reason.ASSURANCE, session)
+    return demand(session, requirement, now)
 
 
 def demand(session: Session, requirement: Requirement, now: datetime) -> Denied | None:
@@ -245,7 +251,7 @@ def _ancestors_alive(snapshot: Snapshot, now: datetime) -> Denied | None:
         # Contained: by any tie. An ancestor that was swept cannot be contained any more; its tombstone is kept
         # until everything it handed out is over, so a missing one means that something was lost: dead.
         if above is None or _contained(above.contained_since, link):
-            return _denied(Reason.REVOKED, session, above and above.ended, above and above.cause)
+            return _denied(Reason.REVOKED, session, above.ended if above else None, above.cause if above else None)
         if link.uid is not None and (principal is None or _contained(principal.contained_since, link)):
             return _denied(Reason.REVOKED, session)
         if link.tie is Tie.PARENT:

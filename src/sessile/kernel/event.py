@@ -18,7 +18,7 @@ class EventName(StrEnum):
     SESSION_ROTATED = "session.rotated"
     SESSION_REVOKED = "session.revoked"
     SESSION_CONTAINED = "session.contained"
-    TOKEN_REPLAYED = "session.replayed"  # noqa: S105 - a name of an event
+    TOKEN_REPLAYED = "session.replayed"
     SIGN_IN_FAILED = "sign_in.failed"
     PRINCIPAL_REGISTERED = "principal.registered"
     PRINCIPAL_CHANGED = "principal.changed"
@@ -27,7 +27,7 @@ class EventName(StrEnum):
     PRINCIPAL_DISABLED = "principal.disabled"
     PRINCIPAL_ENABLED = "principal.enabled"
     PRINCIPAL_DELETED = "principal.deleted"
-    PASSWORD_SET = "principal.password_set"  # noqa: S105 - a name of an event
+    PASSWORD_SET = "principal.password_set"
     EVERYONE_REVOKED = "everyone.revoked"
     POLICY_CHANGED = "policy.changed"
 

@@ -26,7 +26,7 @@ def partition_of(session_id: str) -> str:
     return session_id[4]
 
 
-def check_session_id(value: str) -> str:
+def check_session_id(value: object) -> str:
     """The value itself, if it has the form of a session's id.
 
     Raises:

@@ -72,7 +72,7 @@ def issue(
     """
     parent = draft.tie is Tie.PARENT and giver is not None
     return Session(
-        id=draft.id, kind=draft.kind, uid=draft.uid, principal=principal and principal.name,
+        id=draft.id, kind=draft.kind, uid=draft.uid, principal=principal.name if principal else None,
         parent=giver.session.id if giver and parent else None,
         origin=giver.session.id if giver else None,
         lineage=_lineage(giver, draft.tie, now),
@@ -92,7 +92,10 @@ def elevate(session: Session, method: Method | None, *, policy: Policy, now: dat
         return changed
     latest = tuple(event for event in session.authentications if event.method is not method)
     return msgspec.structs.replace(
-        changed, authentications=(*latest, Authentication(method, now)), expires=now + policy.overall, idle=policy.idle
+        changed,
+        authentications=(*latest, Authentication(method, now)),
+        expires=now + policy.overall,
+        idle=policy.idle,
     )
 
 

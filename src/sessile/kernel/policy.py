@@ -99,9 +99,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def operator(cls, **changes: Any) -> Policy:
         """For consoles: overall 8 hours, inactivity 15 minutes, assurance 2."""
-        return _preset(
-            "operator", changes, overall=timedelta(hours=8), idle=timedelta(minutes=15), assurance=2
-        )
+        return _preset("operator", changes, overall=timedelta(hours=8), idle=timedelta(minutes=15), assurance=2)
 
     @property
     def touch_interval(self) -> timedelta:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -86,7 +87,7 @@ def new_epoch() -> bytes:
     return secrets.token_bytes(EPOCH_BYTES)
 
 
-def canonical(name: str) -> str:
+def canonical(name: object) -> str:
     """The one form in which a name is stored and looked up: NFKC, case folded.
 
     Raises:
@@ -109,7 +110,7 @@ def kind_of(name: str) -> PrincipalKind:
     return PrincipalKind(prefix) if colon else PrincipalKind.HUMAN
 
 
-def check_scopes(scopes: frozenset[str] | set[str] | list[str] | tuple[str, ...]) -> frozenset[str]:
+def check_scopes(scopes: Iterable[object]) -> frozenset[str]:
     """The scopes as a set.
 
     Raises:
@@ -117,15 +118,14 @@ def check_scopes(scopes: frozenset[str] | set[str] | list[str] | tuple[str, ...]
     """
     if isinstance(scopes, str):
         raise ValueError("scopes is a set of strings, not a string")
-    checked = frozenset(scopes)
-    if len(checked) > 100:
-        raise ValueError("at most 100 scopes")
-    for scope in checked:
+    checked = set()
+    for scope in scopes:
         if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
-            raise ValueError(
-                "a scope has 1 to 100 visible ASCII characters, no quote, backslash or space (RFC 6749, 3.3)"
-            )
-    return checked
+            raise ValueError("a scope has 1 to 100 visible ASCII characters, no quote or backslash (RFC 6749, 3.3)")
+        checked.add(scope)
+        if len(checked) > 100:
+            raise ValueError("at most 100 scopes")
+    return frozenset(checked)
 
 
 def covers(held: frozenset[str], wanted: frozenset[str]) -> bool:

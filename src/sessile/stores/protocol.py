@@ -191,7 +191,7 @@ class Store(Protocol):
 
 
 class Directory(Protocol):
-    """What is durable and lives in SQL: principals, policies, credentials, the audit record, facts of the store."""
+    """What is durable and lives in SQL: principals, policies, credentials, the audit record, facts."""
 
     async def fence(self, name: str) -> tuple[Principal, Fence] | None:
         """The active principal of that canonical name, and what a sign-in is fenced with. None: unknown.
@@ -233,13 +233,12 @@ class Directory(Protocol):
         self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
         latest: bool = False,
     ) -> Sequence[Event]:  # fmt: skip
-        """The audit record in order, from the one after `after`; with `latest` the last `limit`, newest first."""
+        """The audit record in order, after the one numbered `after`; `latest`: the last `limit`, newest first."""
 
     async def fact(self, name: str) -> bytes | None: ...
 
     async def set_fact(self, name: str, value: bytes) -> bytes:
-        """Write unless there is one; return the one in force. Facts hold for every process (the key's check value)."""
+        """Write unless there is one; return the one in force. Facts hold for every process of the store."""
 
     async def statistics(self) -> Mapping[str, int]:
-        """Counts for `/metrics` and `doctor`: principals, live sessions by kind (an estimate), events, journal."""
-
+        """Counts for `/metrics` and `doctor`: principals, sessions by kind, events, journal rows."""
