@@ -1,0 +1,446 @@
+"""All English that the pages show, in one place.
+
+Templates know it as ``t`` (``env.globals["t"] = TEXTS``). Every value is frozen; a sentence with a
+name in braces is filled with :meth:`str.format`. Whatever is filled in is escaped by the template.
+Times are aware UTC datetimes; words about them (``ago``, ``moment``) are made here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_UNITS: Final = (
+    (timedelta(days=1), ("{n} day", "{n} days")),
+    (timedelta(hours=1), ("{n} hour", "{n} hours")),
+    (timedelta(minutes=1), ("{n} minute", "{n} minutes")),
+)
+
+
+def _words(**words: str) -> Mapping[str, str]:
+    return MappingProxyType(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Shell:
+    product: str = "Sessile"
+    skip: str = "Skip to the content"
+    nav: str = "Main"
+    account: str = "Account"
+    console: str = "Console"
+    sign_in: str = "Sign in"
+    sign_out: str = "Sign out"
+    signed_in_as: str = "Signed in as"
+    tagline: str = "Your login stays on the server."
+    api: str = "API reference"
+    error_prefix: str = "Error: "
+    form_error: str = "This was not accepted. Please put it right:"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    title: str = "Sign in"
+    username: str = "User name"
+    password: str = "Password"
+    submit: str = "Sign in"
+    wrong: str = "The user name or the password is wrong. Check both and try again."
+    throttled: str = "Too many attempts. Wait {wait}, then try again."
+    refused: str = "This form was open too long or came from another site. Please send it again."
+    insecure_title: str = "Signing in will not work on this address"
+    insecure: str = (
+        "This page came over plain http, and browsers keep Sessile's cookie only over https or on localhost. "
+        "You would be asked to sign in again and again, and your password would travel unprotected."
+    )
+    insecure_cure: str = (
+        "Open this server by https, through a proxy with a certificate; or, on the machine it runs on, "
+        "as http://localhost."
+    )
+    demo_title: str = "This is a demo. Come in as anybody."
+    demo_hint: str = "Everything here is thrown away when the demo stops."
+    demo_sign_in: str = "Sign in as {name}"
+    demo_password: str = "Password"
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Sentences that say why somebody landed on the login page; one per cause. `when` is a clock time."""
+
+    sign_in: str = "Sign in to go on."
+    signed_out: str = "You signed out."
+    idle: str = "You were signed out after {duration} without activity."
+    expired: str = "This session reached its limit of {duration}. Sign in to begin another."
+    by_you: str = "This session was ended at {when} by you, from another tab ({device})."
+    by_operator: str = "This session was ended at {when} by an operator. The cause given: {cause}."
+    by_operator_silent: str = "This session was ended at {when} by an operator. Sign in again, or ask them why."
+    everyone: str = "Everybody was signed out at {when} by an operator. Please sign in again."
+    password: str = "The password was changed at {when}, which ended this session. Sign in with the new one."
+    replaced: str = "You signed in again in this browser, so its earlier session was ended."
+    limit: str = "This session was ended at {when}: you signed in elsewhere, and reached the number allowed at once."
+    parent: str = "This session was ended at {when} together with the one it hung on."
+    replayed: str = (
+        "An old token of this session was used, which can mean that it was stolen. "
+        "Sign in again and look through your sessions."
+    )
+    disabled: str = "This account is disabled. Ask an operator to enable it."
+    unknown: str = "Your session is not known here any more. Please sign in again."
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    title: str = "Your sessions"
+    intro: str = "Everywhere you are signed in. End what you do not recognise, then change your password."
+    sessions: str = "Signed in"
+    end_others: str = "Sign out all other sessions"
+    only_one: str = "You are signed in here and nowhere else."
+    step_up_first: str = "You signed in a while ago, so you will be asked for your password before anything ends."
+    handed_out: str = "What you handed out"
+    handed_out_hint: str = (
+        "A delegation ends with the session that made it. A key outlives your sessions until you end it here."
+    )
+    nothing_handed_out: str = "Nothing handed out"
+    nothing_handed_out_hint: str = "Delegations to agents and keys for services will be listed here."
+    events: str = "Recent security events"
+    events_hint: str = "What happened on your account. If one of these was not you, change your password."
+    no_events: str = "Nothing to report"
+    no_events_hint: str = "Sign-ins, password changes and endings will be listed here."
+    event_when: str = "When"
+    event_what: str = "What"
+    event_where: str = "From where"
+    change_password: str = "Change password"
+    ended: str = "The session is over. No node accepts it since {when}."
+    ended_others: str = "{count} ended. No node accepts them since {when}."
+    password_changed: str = "Your password is changed, and {count} ended."
+
+
+@dataclass(frozen=True, slots=True)
+class SessionWords:
+    this_one: str = "This one"
+    end: str = "End"
+    sign_out: str = "Sign out"
+    end_label: str = "End {label}"
+    unnamed: str = "Unknown device"
+    last_active: str = "Last active"
+    signed_in: str = "Signed in"
+    handed_out: str = "Handed out"
+    ends: str = "Ends"
+    never_used: str = "Never used"
+    ends_idle: str = "or after {duration} without activity"
+    by: str = "by {methods}"
+    scopes: str = "May:"
+    from_session: str = "from {label}"
+    assurance: Mapping[int, str] = field(
+        default_factory=lambda: MappingProxyType(
+            {
+                1: "assurance 1, one factor",
+                2: "assurance 2, two factors",
+                3: "assurance 3, two factors with hardware",
+            }
+        )
+    )
+    kind: Mapping[str, str] = field(
+        default_factory=lambda: _words(
+            browser="Browser",
+            delegated="Delegated to {principal}",
+            key="Key of {principal}",
+            lease="Lease for {principal}",
+            anonymous="Not signed in",
+        )
+    )
+    method: Mapping[str, str] = field(
+        default_factory=lambda: _words(
+            password="password",
+            totp="app code",
+            passkey="passkey",
+            recovery="recovery code",
+            oidc="another provider",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    title: str = "Change password"
+    current: str = "Current password"
+    new: str = "New password"
+    again: str = "New password again"
+    hint: str = "At least {minimum} characters, at most {maximum}. Any characters will do: a few words make a good one."
+    consequence: str = "Every other session of yours ends when you change it. You stay signed in here."
+    submit: str = "Change password"
+    cancel: str = "Cancel"
+    wrong: str = "This is not your current password. Check it and try again."
+    short: str = "This has {length} characters. Use at least {minimum}; a few words together will do."
+    long: str = "This has {length} characters. Use at most {maximum}."
+    common: str = "This password is on lists that attackers try first. Choose another."
+    known: str = "This password is too close to your user name or the name of this service. Choose another."
+    differ: str = "The two new passwords differ. Enter the same one twice."
+    same: str = "This is the password you have now. Choose another."
+
+
+@dataclass(frozen=True, slots=True)
+class StepUp:
+    title: str = "Confirm it is you"
+    hint: str = "Your session stays as it is. After this you go straight on."
+    password: str = "Password"
+    submit: str = "Confirm"
+    cancel: str = "Cancel"
+    wrong: str = "The password is wrong. Try again."
+    for_end_session: str = "You are about to end a session. Enter your password first."
+    for_end_others: str = "You are about to sign out all your other sessions. Enter your password first."
+    for_password: str = "You are about to change your password. Enter the current one first."
+    for_operator: str = "This acts on other people's access. Enter your password first."
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    title: str = "Principals"
+    intro: str = "People, services and agents, and how many sessions each has alive."
+    search: str = "Search by name"
+    search_submit: str = "Search"
+    search_clear: str = "Show all"
+    name: str = "Name"
+    status: str = "Status"
+    live: str = "Sessions"
+    last_active: str = "Last active"
+    never: str = "never"
+    more: str = "Next page"
+    none: str = "No principal is called “{query}”"
+    none_hint: str = "Part of the name is enough. Services begin with service: and agents with agent:."
+    empty: str = "No principals yet"
+    empty_hint: str = "Make the first with: sessile user add NAME --password-stdin"
+    everyone: str = "Everybody"
+    everyone_hint: str = (
+        "For an emergency: signs out every person and ends every delegation. Keys stay, unless you say so."
+    )
+    everyone_button: str = "Sign everybody out"
+    kinds: Mapping[str, str] = field(default_factory=lambda: _words(human="Person", service="Service", agent="Agent"))
+    statuses: Mapping[str, str] = field(default_factory=lambda: _words(active="Active", disabled="Disabled"))
+    operator: str = "Operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    back: str = "All principals"
+    facts: str = "Facts"
+    kind: str = "Kind"
+    role: str = "Role"
+    created: str = "Created"
+    policy: str = "Policy"
+    uid: str = "Identifier"
+    sessions: str = "Live sessions"
+    sessions_hint: str = "What hangs below a session was delegated from it, and ends with it."
+    none: str = "No live sessions"
+    none_hint: str = "Nobody acts as this principal now."
+    revoke: str = "Revoke"
+    revoke_label: str = "Revoke {label}, {id}"
+    revoke_all: str = "Revoke all sessions"
+    disable: str = "Disable"
+    enable: str = "Enable"
+    disabled: str = "Disabled. It cannot sign in, and none of its sessions is accepted."
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    revoke_session: str = "Revoke this session of {name}?"
+    revoke_principal: str = "Revoke all sessions of {name}?"
+    revoke_everyone: str = "Sign everybody out?"
+    disable: str = "Disable {name}?"
+    enable: str = "Enable {name}?"
+    ends: str = "This ends {list}."
+    ends_nothing: str = "Nothing is alive now. Whatever is handed out meanwhile is refused all the same."
+    can_return: str = "They can sign in again at once. To keep them out, disable them instead."
+    stays_out: str = "They cannot sign in until somebody enables them. What ended stays ended."
+    enable_hint: str = "They can sign in again. Nothing that ended comes back."
+    keeps: str = "What stays alive: {list}. The receipt names each."
+    cause: str = "Cause"
+    cause_hint: str = "A few words for the audit record, such as “laptop stolen” or “left the company”. "
+    cause_missing: str = "Say why, in a few words: the audit record keeps it."
+    cause_long: str = "Use at most {maximum} characters."
+    revoke_submit: str = "Revoke"
+    revoke_everyone_submit: str = "Sign everybody out"
+    disable_submit: str = "Disable"
+    enable_submit: str = "Enable"
+    cancel: str = "Cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    title: str = "Receipt"
+    ended: str = "{count} ended"
+    ended_unknown: str = "All sessions ended"
+    ended_none: str = "Nothing was alive to end"
+    since: str = "No node accepts them since"
+    from_: str = "No node accepts them from"
+    since_none: str = "Nothing of it is accepted since"
+    facts: str = "What was done"
+    subject: str = "Principal or session"
+    cause: str = "Cause"
+    by: str = "By"
+    reach: str = "Reach"
+    reaches: Mapping[str, str] = field(
+        default_factory=lambda: _words(
+            engine="engine: the one database that all nodes read",
+            quorum="quorum: a majority of the database's members",
+        )
+    )
+    sessions: str = "Sessions ended"
+    more: str = "and {n} more, in the audit record"
+    living: str = "Still alive"
+    living_hint: str = "Handed out earlier and not ended by this. Revoke each, or give it another owner."
+    back: str = "Back to {name}"
+    back_console: str = "Back to the console"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    what_to_do: str = "What to do"
+    status: str = "Error {status}"
+    reason: str = "Reason"
+    home: str = "Go to your account"
+    sign_in: str = "Sign in"
+    cure: Mapping[str, str] = field(
+        default_factory=lambda: _words(
+            sign_in="Sign in, and you can go on.",
+            step_up="Confirm it is you with one more step, and you can go on.",
+            retry="Try again: load the page once more.",
+            none="There is nothing you can do from here. If you expected to get in, ask an operator.",
+        )
+    )
+    title: Mapping[int, str] = field(
+        default_factory=lambda: MappingProxyType(
+            {
+                400: "That request could not be read",
+                401: "Please sign in",
+                403: "This is not open to you",
+                404: "There is nothing here",
+                405: "That cannot be done here",
+                413: "That was too much at once",
+                421: "This server does not answer to that name",
+                429: "Too many attempts",
+                500: "Something broke on our side",
+                503: "Sessions cannot be checked just now",
+            }
+        )
+    )
+    detail: Mapping[int, str] = field(
+        default_factory=lambda: MappingProxyType(
+            {
+                403: "You are signed in, but this needs rights that you do not have.",
+                404: "The address is wrong, or what it named has been removed.",
+                421: "The address you used is not on this server's list of hosts.",
+                500: "Nothing was changed. The operator finds the cause in the server's log.",
+                503: "The database does not answer. You are still signed in: this is not a sign-out.",
+            }
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDocs:
+    title: str = "API reference"
+    contents: str = "Contents"
+    version: str = "Version {version}"
+    document: str = "OpenAPI document"
+    parameters: str = "Parameters"
+    name: str = "Name"
+    place: str = "In"
+    type: str = "Type"
+    meaning: str = "Meaning"
+    required: str = "required"
+    request: str = "Request body"
+    responses: str = "Answers"
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The whole: a field per page, and the words that need arithmetic."""
+
+    shell: Shell = field(default_factory=Shell)
+    login: Login = field(default_factory=Login)
+    landing: Landing = field(default_factory=Landing)
+    account: Account = field(default_factory=Account)
+    session: SessionWords = field(default_factory=SessionWords)
+    password: Password = field(default_factory=Password)
+    step_up: StepUp = field(default_factory=StepUp)
+    console: Console = field(default_factory=Console)
+    principal: Principal = field(default_factory=Principal)
+    confirm: Confirm = field(default_factory=Confirm)
+    receipt: Receipt = field(default_factory=Receipt)
+    problem: Problem = field(default_factory=Problem)
+    api: ApiDocs = field(default_factory=ApiDocs)
+    now: str = "just now"
+    ago_: str = "{span} ago"
+    ahead_: str = "in {span}"
+    soon: str = "in less than a minute"
+    past: str = "over"
+    and_: str = " and "
+    counted: Mapping[str, tuple[str, str]] = field(
+        default_factory=lambda: MappingProxyType(
+            {
+                "session": ("{n} session", "{n} sessions"),
+                "delegation": ("{n} delegation", "{n} delegations"),
+                "key": ("{n} key", "{n} keys"),
+                "lease": ("{n} lease", "{n} leases"),
+            }
+        )
+    )
+
+    def count(self, n: int, noun: str) -> str:
+        """`1 session`, `14 sessions`. The noun is a key of `counted`."""
+        one, many = self.counted[noun]
+        return (one if n == 1 else many).format(n=f"{n:,}")
+
+    def listing(self, parts: list[str]) -> str:
+        """`a`, `a and b`, `a, b and c`."""
+        return self.and_.join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+    def span(self, length: timedelta) -> str:
+        """The length in its largest whole unit, rounded down: `59 minutes`, `3 hours`, `2 days`."""
+        for unit, (one, many) in _UNITS:
+            n = length // unit
+            if n >= 1:
+                return (one if n == 1 else many).format(n=n)
+        n = max(0, int(length.total_seconds()))
+        return "1 second" if n == 1 else f"{n} seconds"
+
+    def ago(self, then: datetime, now: datetime) -> str:
+        """`just now`, `5 minutes ago`; never a time to come, whatever the clocks say."""
+        length = now - then
+        return self.now if length < timedelta(minutes=1) else self.ago_.format(span=self.span(length))
+
+    def ahead(self, then: datetime, now: datetime) -> str:
+        """`in 7 hours`, `in less than a minute`, `over`."""
+        length = then - now
+        if length <= timedelta(0):
+            return self.past
+        return self.soon if length < timedelta(minutes=1) else self.ahead_.format(span=self.span(length))
+
+    def moment(self, then: datetime) -> str:
+        """`24 Nov 2026, 14:03 UTC`."""
+        utc = then.astimezone(UTC)
+        return f"{utc.day} {MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M} UTC"
+
+    def instant(self, then: datetime) -> str:
+        """As `moment`, to the millisecond, rounded up: a receipt never names too early an instant."""
+        utc = then.astimezone(UTC)
+        utc += timedelta(microseconds=-utc.microsecond % 1000)
+        return f"{utc.day} {MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M:%S}.{utc.microsecond // 1000:03} UTC"
+
+    def clock(self, then: datetime) -> str:
+        """`14:03 UTC`, for sentences about today."""
+        return f"{then.astimezone(UTC):%H:%M} UTC"
+
+    def iso(self, then: datetime) -> str:
+        """RFC 3339 in UTC, for the `datetime` attribute."""
+        return then.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+    def methods(self, methods: list[str]) -> str:
+        """`password and app code`; a method without a word here shows its own name."""
+        return self.listing([self.session.method.get(str(m), str(m)) for m in methods])
+
+
+TEXTS: Final = Texts()
