@@ -50,9 +50,7 @@ def pins(name: str) -> dict[str, str]:
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", " ")
     found: dict[str, str] = {}
     for line in text.splitlines():
-        match = re.fullmatch(
-            r"([a-z0-9-]+)==(\S+)( ;[^#]*?)?((?:\s+--hash=sha256:[0-9a-f]{64})+)", line.strip()
-        )
+        match = re.fullmatch(r"([a-z0-9-]+)==(\S+)( ;[^#]*?)?((?:\s+--hash=sha256:[0-9a-f]{64})+)", line.strip())
         assert match, f"not a pin with hashes: {line}"
         found[match[1]] = match[2]
     return found
@@ -65,9 +63,7 @@ def test_what_the_server_runs_on_is_what_the_tests_run_on() -> None:
 
 @pytest.mark.parametrize("name", ["server.txt", "dev.txt"])
 def test_the_environment_is_the_pinned_one(name: str) -> None:
-    installed = {
-        re.sub(r"[-_.]+", "-", found.name).lower(): found.version for found in metadata.distributions()
-    }
+    installed = {re.sub(r"[-_.]+", "-", found.name).lower(): found.version for found in metadata.distributions()}
     differing = {
         pin: (version, installed[pin])
         for pin, version in pins(name).items()
@@ -214,9 +210,7 @@ def test_a_file_tells_one_story() -> None:
 
 
 def test_the_repository_is_light() -> None:
-    heavy = {
-        str(path.relative_to(ROOT)): size for path in tracked() if (size := path.stat().st_size) > 400_000
-    }
+    heavy = {str(path.relative_to(ROOT)): size for path in tracked() if (size := path.stat().st_size) > 400_000}
     assert heavy == {}
 
 
