@@ -226,7 +226,7 @@ def test_help_lists_every_target() -> None:
 
 
 def test_demo_passes_the_port_on() -> None:
-    plan = run("make", "--dry-run", "demo", "PORT=8123", MAKEFLAGS="")
+    plan = run("make", "--no-print-directory", "--dry-run", "demo", "PORT=8123", MAKEFLAGS="")
     assert plan.returncode == 0, plan.stderr
     assert plan.stdout.splitlines()[-1] == ".venv/bin/sessile demo --port 8123"
 
