@@ -183,6 +183,7 @@ def test_a_user_agent_is_bounded_and_clean(raw: bytes, kept: str | None) -> None
 
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
+APPLE = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
 
 
 @pytest.mark.parametrize(
@@ -198,31 +199,19 @@ WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
             "Opera on macOS",
         ),
         (
-            (
-                "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 "
-                "Safari/605.1.15"
-            ),
+            f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {APPLE} Version/26.0 Safari/605.1.15",
             "Safari on macOS",
         ),
         (
-            (
-                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
-                "Version/26.0 Mobile/15E148 Safari/604.1"
-            ),
+            f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) {APPLE} Version/26.0 Mobile/15E148 Safari/604.1",
             "Safari on iPhone",
         ),
         (
-            (
-                "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/146.0.0.0 "
-                "Mobile/15E148 Safari/604.1"
-            ),
+            f"Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) {APPLE} CriOS/146.0.0.0 Mobile/15E148 Safari/604.1",
             "Chrome on iPad",
         ),
         (
-            (
-                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
-                "FxiOS/145.0 Mobile/15E148 Safari/605.1.15"
-            ),
+            f"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) {APPLE} FxiOS/145.0 Mobile/15E148 Safari/605.1.15",
             "Firefox on iPhone",
         ),
         ("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0", "Firefox on Linux"),

@@ -95,8 +95,8 @@ def test_an_unheard_of_reason_is_denied() -> None:
     ],
 )
 def test_bearer_clients_get_rfc_6750_and_9470(reason: str, challenge: bytes) -> None:
-    wanted = {"acr_values": ["aal2", "aal3"], "max_age": 300} if reason == "assurance" else {}
-    problem = denied(reason, "sign_in", bearer=True, **wanted)
+    acr_values, max_age = (["aal2", "aal3"], 300) if reason == "assurance" else ([], None)
+    problem = denied(reason, "sign_in", bearer=True, acr_values=acr_values, max_age=max_age)
     assert headers(problem)[b"www-authenticate"] == challenge
 
 
@@ -115,7 +115,7 @@ def test_a_challenge_cannot_be_broken_out_of(text: str) -> None:
     else:
         for arguments in ({"scopes": [text]}, {"acr_values": [text]}, {"error": text}):
             with pytest.raises(ValueError, match="printable ASCII"):
-                bearer_challenge(**arguments)  # type: ignore[arg-type]
+                bearer_challenge(**arguments)
 
 
 def test_a_negative_age_is_refused() -> None:

@@ -20,7 +20,7 @@ MAX_HOPS: Final = 16
 UNKNOWN_CLIENT: Final = "unknown client"
 
 _MAX_ADDRESS: Final = 64
-_CONTROLS: Final = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
+_CONTROLS: Final = bytes([*range(0x20), *range(0x7F, 0xA0)])
 
 _Address = IPv4Address | IPv6Address
 
@@ -106,7 +106,7 @@ def clean_user_agent(raw: bytes) -> str | None:
     """A User-Agent header's value without control characters, at most 512 characters; `None` if nothing is
     left.
     """
-    return raw[:MAX_USER_AGENT].decode("latin-1").translate(_CONTROLS).strip() or None
+    return raw[:MAX_USER_AGENT].translate(None, _CONTROLS).strip().decode("latin-1") or None
 
 
 def _peer(scope: Mapping[str, Any]) -> _Address | None:
