@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sessile.kernel.decide import Active
-
-Binding = tuple[str | None, str | None]
+from sessile.kernel.decide import Active, Binding
 
 
 class Entry:

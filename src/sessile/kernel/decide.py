@@ -278,25 +278,32 @@ def _token_counts(snapshot: Snapshot, policy: Policy, now: datetime) -> Denied |
 
 
 def _bound(session: Session, policy: Policy, client: Client | None) -> Denied | None:
-    bound = binding(session, policy)
-    if bound is not None and bound != traits(client, policy):
+    if not shows(client, binding(session, policy)):
         return _denied(Reason.UNBOUND, session)
     return None
 
 
-def binding(session: Session, policy: Policy) -> tuple[str | None, str | None] | None:
-    """The traits that whoever presents the token must show; None: none. Only browsers are bound."""
+Binding = tuple[str | None, str | None]
+"""The user agent and the address that a session is bound to; None: not to that one."""
+
+
+def binding(session: Session, policy: Policy) -> Binding | None:
+    """What whoever presents the token must show; None: nothing. Only browsers are bound."""
     if not policy.binding or session.kind is not SessionKind.BROWSER:
         return None
-    return traits(session.client, policy)
-
-
-def traits(client: Client | None, policy: Policy) -> tuple[str | None, str | None]:
-    if client is None:
-        return (None, None)
     return (
-        client.user_agent if Trait.USER_AGENT in policy.binding else None,
-        client.ip if Trait.IP in policy.binding else None,
+        session.client.user_agent if Trait.USER_AGENT in policy.binding else None,
+        session.client.ip if Trait.IP in policy.binding else None,
+    )
+
+
+def shows(client: Client | None, bound: Binding | None) -> bool:
+    """Whether the client is the one that a session is bound to."""
+    if bound is None:
+        return True
+    user_agent, ip = bound
+    return (user_agent is None or (client is not None and client.user_agent == user_agent)) and (
+        ip is None or (client is not None and client.ip == ip)
     )
 
 

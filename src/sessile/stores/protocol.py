@@ -16,7 +16,7 @@ Rules for every method:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -41,8 +41,14 @@ PAGE = 100
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
     items: Sequence[T]
-    next: str | None
+    next: str | None = None
     """Opaque; give it as `after` to get the page that follows. None: this was the last."""
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -86,6 +92,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str] | None = None
     policy: str | None = None
     """With `uid`: the principal's scopes or policy from now on."""
+    lock_sign_in: timedelta | None = None
+    """With `everyone`: for so long `begin` refuses browser sessions, save those of operators."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -126,7 +134,7 @@ class Store(Protocol):
         """Begin a session (`kernel.issue.issue`). In one transaction:
 
         the principal exists and is active (else Conflict, reason disabled), the fence, if any, still holds
-        (else Conflict); the giver, if any, read by its digest, is alive by `decide` (else Conflict with
+        (else Conflict); sign-in is not locked; the giver, if any, read by its digest, is alive by `decide` (else Conflict with
         `denied`) and stays so until the commit; the policy's `max_sessions` counts live browser sessions:
         LimitExceeded, or the least recently seen end with cause `limit`; the session that it `replaces` ends
         with cause `replaced` and its application data moves along if that one was anonymous; the tombstones of
@@ -166,12 +174,13 @@ class Store(Protocol):
         """
 
     async def sessions(
-        self, *, uid: str | None = None, root: str | None = None, ended: bool = False,
+        self, *, uid: str | None = None, giver: str | None = None, root: str | None = None, ended: bool = False,
         after: str | None = None, limit: int = PAGE,
     ) -> Page[SessionInfo]:  # fmt: skip
-        """Sessions of a principal, or the tree below (and with) `root` by both ties, or all; newest first.
+        """Sessions of a principal; or those that sessions of the principal `giver` handed out directly, by either
+        tie; or the tree below (and with) `root`, by both ties; or all. Newest first; a tree comes givers first.
 
-        Without `ended` only those alive. A tree comes parents first.
+        Without `ended` only those alive. Nobody's anonymous sessions are listed with all.
         """
 
     async def session(self, session_id: str) -> SessionInfo | None:

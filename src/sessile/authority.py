@@ -1,0 +1,514 @@
+"""The authority: the one object a user of Sessile holds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Iterable
+from datetime import timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+
+from sessile.checks import Checks, make_active, run_now
+from sessile.clock import Clock, SystemClock
+from sessile.data import SessionData, encode
+from sessile.errors import Conflict, LimitExceeded, NotFound, Refused
+from sessile.kernel.assurance import Method
+from sessile.kernel.decide import Active, Denied, Requirement, TokenState, demand
+from sessile.kernel.event import SYSTEM, Actor, Event, EventName
+from sessile.kernel.ids import check_session_id, new_session_id
+from sessile.kernel.issue import Draft, Fence, TooDeep, Wider
+from sessile.kernel.policy import Policy, same_rules
+from sessile.kernel.principal import (
+    OPERATOR,
+    Principal,
+    PrincipalKind,
+    Status,
+    canonical,
+    check_scopes,
+    kind_of,
+    new_principal,
+)  # fmt: skip
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import Client, Session, SessionInfo, SessionKind, Tie
+from sessile.kernel.token import Token, TokenKind, derive, digest, new_token, rotation_seed
+from sessile.near import NearCache
+from sessile.receipt import Issued, Receipt
+from sessile.stores import open_url
+from sessile.stores.protocol import Credential, End, Ended, Page
+from sessile.upkeep import Upkeep
+
+T = TypeVar("T")
+
+FRESH_FOR_MINTING = timedelta(minutes=5)
+"""How recent the giver's authentication must be to mint a key."""
+CLOCK_DRIFT = 1e-3
+"""Bound on the rate by which two nodes' clocks may differ (1,000 ppm; real ones stay below 200)."""
+BROWSER_AND_DELEGATED = frozenset({SessionKind.BROWSER, SessionKind.DELEGATED, SessionKind.ANONYMOUS})
+
+
+class Authority(Checks):
+    """Begins, checks and ends sessions.
+
+    `Authority("sqlite:///sessile.db")` does no I/O: `async with authority:` opens it, and so does the middleware
+    at the first request. `memory:` keeps everything in this process. `policy` seeds the store's default policy.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db` or `memory:`.
+        policy: what the code says the default policy is; None: what the store has, or `Policy.aal2()`.
+        create: whether a missing SQLite file may be made.
+        capacity: how many sessions the near cache holds (about 1 KiB each).
+        clock: for tests.
+    """
+
+    def __init__(
+        self, url: str = "sqlite:///sessile.db", *, policy: Policy | None = None, create: bool = True,
+        capacity: int = 100_000, clock: Clock | None = None,
+    ) -> None:  # fmt: skip
+        clock = clock or SystemClock()
+        super().__init__(open_url(url, clock=clock, create=create), NearCache(capacity), clock)
+        self._seed = policy
+        self._opening = asyncio.Lock()
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> Self:
+        """Open the store, seed the policy, start the upkeep. Does nothing if it is open.
+
+        Raises:
+            StoreUnavailable: the store is away.
+            NotFound: `create=False` and there is no such file.
+            Conflict: the store's default policy differs from `policy`, whose version is not higher.
+        """
+        async with self._opening:
+            if self._upkeep is None:
+                await self.store.open(self._near)
+                try:
+                    await self._seed_policy()
+                except BaseException:
+                    await self.store.close()
+                    raise
+                self._upkeep = Upkeep(self.store)
+        return self
+
+    async def close(self) -> None:
+        """Write what is pending and let go of the store. Does nothing if it is closed."""
+        upkeep, self._upkeep = self._upkeep, None
+        if upkeep is not None:
+            await upkeep.close()
+            await self.store.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._upkeep is not None
+
+    async def _seed_policy(self) -> None:
+        stored = await self.store.policy("default")
+        seed = self._seed or (Policy.aal2() if stored is None else stored)
+        if stored is None or (seed.version > stored.version and not same_rules(seed, stored)):
+            await self.store.set_policy(msgspec.structs.replace(seed, name="default"), SYSTEM)
+        elif not same_rules(msgspec.structs.replace(seed, name="default"), stored):
+            raise Conflict(
+                f"the store's default policy (version {stored.version}, {stored.preset}) differs from the code's"
+                f" ({seed.preset}): give the code's a version above {stored.version} to put it in force everywhere"
+            )
+
+    async def touch(self, active: Active) -> None:
+        """Record an act of the person now, written before this returns. `check` does it by itself, coalesced."""
+        await self.store.touch({active.session.id: self.clock.now()})
+
+    # -- beginning ----------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def sign_in(self, name: str) -> AsyncIterator[SignIn]:
+        """Fence a sign-in: status and epoch are read before the credential is looked at, and `attempt.begin`
+        succeeds only if both still hold. A name that is new is registered by `begin`, not before.
+
+        Raises:
+            ValueError: not a name. StoreUnavailable: the store is away.
+        """
+        await self.open()
+        found = await self.store.fence(canonical(name))
+        yield SignIn(self, canonical(name), *(found or (None, None)))
+
+    async def begin(
+        self, name: str | None, *, method: Method | str | None = None, client: Client | None = None,
+        scopes: Iterable[str] | None = None, replaces: Active | None = None, lifetime: timedelta | None = None,
+    ) -> Issued:  # fmt: skip
+        """Begin a browser session without a fence: for tests and imports. Applications use `sign_in`.
+
+        With `name=None` an anonymous session, which opens nothing that asks for a person.
+
+        Raises:
+            ValueError: not a name, a method or a scope. Conflict: the principal is disabled, or sign-in is locked.
+            Refused: more scopes than the principal has. LimitExceeded: too many sessions by policy.
+        """
+        if name is None:
+            return await self._begin(
+                SessionKind.ANONYMOUS, TokenKind.BROWSER, client=client or Client(), lifetime=lifetime
+            )
+        async with self.sign_in(name) as attempt:
+            return await attempt.begin(
+                method=method or Method.PASSWORD, client=client, scopes=scopes, replaces=replaces, lifetime=lifetime
+            )
+
+    async def delegate(
+        self, active: Active, *, to: str, scopes: Iterable[str], lifetime: timedelta | None = None,
+        label: str = "", client: Client | None = None,
+    ) -> Issued:  # fmt: skip
+        """Hand an agent or a service a child session, which dies with this one.
+
+        `to` is one that the giver owns; a new name is registered with the giver as its owner. Scopes are at
+        most the giver's; a scope, like everything, is never implied.
+
+        Raises:
+            Refused: wider scopes, not the giver's agent, a person. Conflict: the giver's session is over.
+            LimitExceeded: the chain is at the policy's limit. ValueError: not a name or a scope.
+        """
+        target = await self._receiver(active, to)
+        return await self._begin(
+            SessionKind.DELEGATED, TokenKind.DELEGATED, active=active, uid=target.uid, tie=Tie.PARENT,
+            scopes=check_scopes(scopes), lifetime=_positive(lifetime), label=label, client=client or Client(),
+        )  # fmt: skip
+
+    async def mint_key(
+        self, active: Active, *, owner: str, scopes: Iterable[str], lifetime: timedelta | None = None,
+        label: str = "", client: Client | None = None,
+    ) -> Issued:  # fmt: skip
+        """Mint a long-lived API key for a service or an agent. It outlives this session, unless that is contained.
+
+        `owner` is whose key it is: one that the giver owns, or the giver itself. It always expires, at the
+        latest by the policy's `key_lifetime`.
+
+        Raises:
+            Refused: as `delegate`, or the giver's authentication is older than `FRESH_FOR_MINTING`.
+            Conflict: the giver's session is over. ValueError: not a name or a scope.
+        """
+        stale = demand(active.session, Requirement(fresh=FRESH_FOR_MINTING), self.clock.now())
+        if stale is not None:
+            raise Refused("minting a key needs an authentication of the last five minutes: step up first", stale)
+        target = await self._receiver(active, owner, itself=True)
+        return await self._begin(
+            SessionKind.KEY, TokenKind.KEY, active=active, uid=target.uid, tie=Tie.ORIGIN,
+            scopes=check_scopes(scopes), lifetime=_positive(lifetime), label=label, client=client or Client(),
+        )  # fmt: skip
+
+    async def _receiver(self, active: Active, name: str, *, itself: bool = False) -> Principal:
+        name = canonical(name)
+        session = active.session
+        target = await self.store.principal(name=name)
+        if session.uid is None:
+            raise _refused(session, "an anonymous session hands out nothing")
+        if itself and target is not None and target.uid == session.uid:
+            return target
+        if kind_of(name) is PrincipalKind.HUMAN:
+            raise _refused(
+                session, "a session is handed to an agent or a service (agent:NAME, service:NAME), never to a person"
+            )
+        # What an agent registers belongs to whoever answers for the agent.
+        giver = await self.store.principal(uid=session.uid)
+        answers = giver.owner if giver is not None and giver.owner is not None else session.uid
+        if target is None:
+            target = new_principal(name, now=self.clock.now(), owner=answers)
+            await self.store.register(target, _actor(active))
+        elif target.owner not in (session.uid, answers) and OPERATOR not in session.scopes:
+            raise _refused(session, f"{name} belongs to somebody else: ask its owner or an operator")
+        return target
+
+    async def _begin(
+        self, kind: SessionKind, token_kind: TokenKind, *, active: Active | None = None, uid: str | None = None,
+        tie: Tie | None = None, methods: tuple[Method, ...] = (), scopes: frozenset[str] | None = None,
+        lifetime: timedelta | None = None, label: str = "", client: Client = Client(), replaces: str | None = None,
+        fence: Fence | None = None,
+    ) -> Issued:  # fmt: skip
+        await self.open()
+        session_id = new_session_id(active.session.partition if active else None)
+        token = new_token(token_kind, session_id[4])
+        draft = Draft(
+            id=session_id, digest=digest(token), kind=kind, uid=uid, methods=methods, scopes=scopes, lifetime=lifetime,
+            client=client, label=label[:200], giver=active.digest if active else None, tie=tie, replaces=replaces,
+            fence=fence,
+        )  # fmt: skip
+        try:
+            begun = await self.store.begin(draft)
+        except Wider as error:
+            raise Refused(str(error), Denied(reason=Reason.OUT_OF_SCOPE)) from None
+        except TooDeep as error:
+            raise LimitExceeded(str(error)) from None
+        return Issued(token, make_active(begun.snapshot, draft.digest, rotation_seed(token)))
+
+    # -- rotation -----------------------------------------------------------------------------------------------
+
+    async def rotate(self, active: Active) -> Issued:
+        """Offer the successor of the presented token, as age-based rotation does.
+
+        The old token counts until the successor is first presented, and the policy's grace after that. Asking
+        again yields the same successor, so that a lost answer can be sent again and parallel tabs agree.
+
+        Raises:
+            Conflict: the session is over, or the presented token is not its current one.
+        """
+        session = active.session
+        salt = secrets.token_bytes(32)
+        successor = _derive(active, salt)
+        in_force = await self.store.offer(active.digest, salt, digest(successor))
+        if in_force is None:
+            raise Conflict("this token has a successor already, or its session is over: take the newer one")
+        if in_force != salt:
+            successor = _derive(active, in_force)
+        pending = Active(
+            session, digest=digest(successor), seed=rotation_seed(successor), token_state=TokenState.SUCCESSOR,
+            rotate_at=None,
+        )  # fmt: skip
+        return Issued(successor, pending)
+
+    async def elevate(self, active: Active, *, method: Method | str | None, client: Client | None = None) -> Issued:
+        """A new authentication event in this session: step-up or re-authentication. The token is new, the old
+        one over at once (ASVS V7.2.4), and both limits start anew (63B-4 5.2).
+
+        `method=None` is a change of privilege without one: only the token changes.
+
+        Raises:
+            Conflict: the session is over; `denied` says why. ValueError: not a method.
+        """
+        token = new_token(TokenKind.BROWSER, active.session.partition)
+        if active.session.kind is not SessionKind.BROWSER:
+            raise _refused(active.session, "only a person's browser session can step up")
+        snapshot = await self.store.replace(
+            active.digest, digest(token), None if method is None else Method(method), _actor(active, client)
+        )
+        return Issued(token, make_active(snapshot, digest(token), rotation_seed(token)))
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    async def revoke(
+        self, *, session: str | None = None, principal: str | None = None, everyone: bool = False, cause: str,
+        by: Active | Actor | None = None, keys: bool = False, lock_sign_in: timedelta | None = None, wait: bool = True,
+    ) -> Receipt:  # fmt: skip
+        """End one session and all whose life hangs on it, all of a principal's, or everybody's.
+
+        When this returns, no node accepts any of them; `wait=False` returns at once, and the receipt's
+        `effective` names the instant. Idempotent.
+
+        Args:
+            cause: why, for the receipt, the audit record and the person (at most 200 characters).
+            keys: with `everyone`: API keys too, not only browsers and delegations.
+            lock_sign_in: with `everyone`: for so long only operators can sign in.
+
+        Raises:
+            NotFound: no such session or principal. ValueError: not exactly one of the three, or not an id.
+            RevocationUncertain: the store did not acknowledge; repeat it.
+        """
+        if (session is not None) + (principal is not None) + everyone != 1:
+            raise ValueError("name exactly one of session=, principal= and everyone=True")
+        if (keys or lock_sign_in) and not everyone:
+            raise ValueError("keys= and lock_sign_in= go with everyone=True")
+        if session is not None:
+            end = End(session=check_session_id(session), cause=cause)
+        elif principal is not None:
+            end = End(uid=(await self.principal(principal)).uid, cause=cause)
+        else:
+            kinds = BROWSER_AND_DELEGATED | ({SessionKind.KEY, SessionKind.LEASE} if keys else frozenset())
+            end = End(everyone=kinds, cause=cause, lock_sign_in=_positive(lock_sign_in))
+        return await self.end(end, by=by, wait=wait)
+
+    async def disable(self, name: str, *, cause: str, by: Active | Actor | None = None, wait: bool = True) -> Receipt:
+        """The principal cannot sign in, and all of its sessions are over. The receipt lists the living keys and
+        leases that it handed out.
+
+        Raises:
+            NotFound: no such principal. RevocationUncertain: repeat it.
+        """
+        principal = await self.principal(name)
+        receipt = await self.end(End(uid=principal.uid, status=Status.DISABLED, cause=cause), by=by, wait=wait)
+        given = await self.store.sessions(giver=principal.uid, limit=1000)
+        return msgspec.structs.replace(receipt, handed_out=tuple(s for s in given if s.origin and not s.parent))
+
+    async def enable(self, name: str, *, cause: str = "enabled", by: Active | Actor | None = None) -> Receipt:
+        """The principal can sign in again. What had ended stays ended. Raises NotFound."""
+        return await self.end(End(uid=(await self.principal(name)).uid, status=Status.ACTIVE, cause=cause), by=by)
+
+    async def delete(self, name: str, *, cause: str, by: Active | Actor | None = None) -> Receipt:
+        """Disable for good; the name can be taken again, by another principal. Raises NotFound."""
+        return await self.end(End(uid=(await self.principal(name)).uid, status=Status.DELETED, cause=cause), by=by)
+
+    async def end(self, end: End, *, by: Active | Actor | None = None, wait: bool = True) -> Receipt:
+        """The one way in which anything ends; the methods above are its common forms."""
+        actor = _actor(by)
+        if not end.cause or len(end.cause) > 200:
+            raise ValueError("a cause has 1 to 200 characters")
+        await self.open()
+        ended: Ended = await asyncio.shield(self.store.end(msgspec.structs.replace(end, by=actor)))
+        # From the received acknowledgement on, also when there was nothing left to end: another revoker's
+        # receipt is not ours (review 8).
+        delta = self.store.delta
+        settle = delta * (1 + 2 * CLOCK_DRIFT) + timedelta(milliseconds=10) if delta else timedelta(0)
+        if wait and settle:
+            await asyncio.sleep(settle.total_seconds())
+        return Receipt(
+            revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at, effective=ended.at + settle,
+            sessions=ended.sessions,
+        )  # fmt: skip
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    async def sessions(
+        self, *, principal: str | None = None, tree: str | None = None, ended: bool = False,
+        after: str | None = None, limit: int = 100,
+    ) -> Page[SessionInfo]:  # fmt: skip
+        """A page of sessions to show, newest first: a principal's, a tree's (givers first), or all.
+
+        Raises:
+            NotFound: no such principal or session.
+        """
+        await self.open()
+        if tree is not None:
+            root = (await self.session(tree)).id
+            return await self.store.sessions(root=root, ended=ended, after=after, limit=limit)
+        uid = (await self.principal(principal)).uid if principal is not None else None
+        return await self.store.sessions(uid=uid, ended=ended, after=after, limit=limit)
+
+    async def session(self, session_id: str) -> SessionInfo:
+        """One session to show, alive or a tombstone. Raises NotFound, ValueError."""
+        await self.open()
+        found = await self.store.session(check_session_id(session_id))
+        if found is None:
+            raise NotFound(f"no session {session_id}")
+        return found
+
+    async def principal(self, name: str) -> Principal:
+        """The principal of that name. Raises NotFound, ValueError."""
+        await self.open()
+        found = await self.store.principal(name=canonical(name))
+        if found is None:
+            raise NotFound(f"no principal is named {canonical(name)!r}")
+        return found
+
+    async def register(
+        self, name: str, *, scopes: Iterable[str] | None = None, owner: str | None = None, purpose: str = "",
+        policy: str = "default", by: Active | Actor | None = None, credential: Credential | None = None,
+    ) -> Principal:  # fmt: skip
+        """A new principal. Raises Conflict (the name is taken), NotFound (owner, policy), ValueError."""
+        await self.open()
+        owner_uid = (await self.principal(owner)).uid if owner is not None else None
+        if await self.store.policy(policy) is None:
+            raise NotFound(f"no policy is named {policy!r}")
+        principal = msgspec.structs.replace(
+            new_principal(
+                name, now=self.clock.now(), scopes=None if scopes is None else check_scopes(scopes), owner=owner_uid,
+                purpose=purpose[:500],
+            ),
+            policy=policy,
+        )  # fmt: skip
+        actor = _actor(by)
+        await self.store.register(principal, actor, credential)
+        return principal
+
+    async def set_policy(self, policy: Policy, *, by: Active | Actor | None = None) -> None:
+        """Put a policy in force for every node and live session. Raises Conflict unless its version is higher."""
+        await self.open()
+        actor = _actor(by)
+        await self.store.set_policy(policy, actor)
+
+    # -- application data ---------------------------------------------------------------------------------------
+
+    def session_data(self, active: Active) -> SessionData:
+        """The session's data as a dict of JSON values, read when first used. Only for a local store."""
+        return SessionData(lambda: run_now(self.store.read_data(active.session.id)))
+
+    @contextlib.asynccontextmanager
+    async def data(self, active: Active, type: type[T]) -> AsyncIterator[T]:
+        """The session's data as a value of yours (a msgspec Struct, a dataclass): change it, and it is saved.
+
+        `async with authority.data(active, Cart) as cart: cart.items.append(item)`. `Cart()` must make an empty
+        one. Not to be mixed with `request.session` on the same session.
+
+        Raises:
+            Conflict: another request saved meanwhile, or the session has ended; nothing was written.
+            LimitExceeded: over 64 KiB. ValueError: what is stored is not such a value.
+        """
+        version, stored = await self.store.read_data(active.session.id)
+        value = msgspec.json.decode(stored, type=type) if stored else type()
+        before = encode(value)
+        yield value
+        after = encode(value)
+        if after != before and not await self.store.write_data(active.session.id, version, after):
+            raise Conflict("the session's data changed meanwhile, or the session has ended: read it and try again")
+
+
+class SignIn:
+    """A fenced attempt to sign in: `principal` is who it is about, None for a name that is new."""
+
+    def __init__(self, authority: Authority, name: str, principal: Principal | None, fence: Fence | None) -> None:
+        self._authority = authority
+        self._fence = fence
+        self.name = name
+        self.principal = principal
+
+    async def begin(
+        self, *, method: Method | str, client: Client | None = None, scopes: Iterable[str] | None = None,
+        replaces: Active | None = None, lifetime: timedelta | None = None,
+    ) -> Issued:  # fmt: skip
+        """The person has proved itself by `method`: begin the session.
+
+        `replaces`: the session that this browser presented; it ends, so that none is left dangling.
+
+        Raises:
+            Conflict: the principal was disabled, or its password or epoch changed since the attempt began.
+            Refused, LimitExceeded, ValueError: see `Authority.begin`.
+        """
+        authority, methods = self._authority, (Method(method),)
+        if self.principal is None:
+            self.principal = await authority.register(self.name)
+        return await authority._begin(
+            SessionKind.BROWSER, TokenKind.BROWSER, uid=self.principal.uid, methods=methods,
+            scopes=None if scopes is None else check_scopes(scopes), client=client or Client(), fence=self._fence,
+            replaces=replaces.session.id if replaces else None, lifetime=_positive(lifetime),
+        )  # fmt: skip
+
+    async def failed(self, cause: str, *, client: Client | None = None) -> None:
+        """Record that the credential was wrong."""
+        known = self.principal
+        await self._authority.store.record(
+            Event(
+                name=EventName.SIGN_IN_FAILED,
+                principal=known.name if known else None,
+                uid=known.uid if known else None,
+                by=Actor(name=self.name, client=client or Client()),
+                cause=cause,
+            )  # fmt: skip
+        )
+
+
+def _actor(by: Active | Actor | None, client: Client | None = None) -> Actor:
+    if by is None:
+        return SYSTEM
+    if isinstance(by, Actor):
+        return by
+    session = by.session
+    return Actor(name=session.principal or "anonymous", session=session.id, client=client or session.client)
+
+
+def _refused(session: Session, message: str) -> Refused:
+    return Refused(message, Denied(reason=Reason.OUT_OF_SCOPE, session=session.id))
+
+
+def _derive(active: Active, salt: bytes) -> Token:
+    return derive(active.seed, salt, TokenKind.BROWSER, active.session.partition)
+
+
+def _positive(lifetime: timedelta | None) -> timedelta | None:
+    if lifetime is not None and lifetime <= timedelta(0):
+        raise ValueError("a lifetime is positive")
+    return lifetime

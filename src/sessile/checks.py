@@ -1,0 +1,229 @@
+"""One request's way: token → `peek` → near cache, or `check` → store → `decide` → near cache."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from sessile.clock import Clock
+from sessile.errors import SessileError
+from sessile.kernel.decide import (
+    NOTHING_MORE,
+    Active,
+    Denied,
+    Requirement,
+    Snapshot,
+    TokenState,
+    binding,
+    decide,
+    demand,
+    horizon,
+    shows,
+)  # fmt: skip
+from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.policy import Policy
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import Client, SessionKind
+from sessile.kernel.token import TOKEN_LENGTH, digest, rotation_seed, well_formed
+from sessile.near import Entry, NearCache
+from sessile.stores import Backend
+from sessile.stores.protocol import End
+from sessile.upkeep import Upkeep
+
+T = TypeVar("T")
+
+CACHE_SECONDS = 60
+"""The longest an answer is kept without another look at the store, so that a wall clock that was set is noticed."""
+_TOUCH_AGAIN_NS = 1_000_000_000
+
+
+class Checks:
+    """The checking half of `Authority`."""
+
+    def __init__(self, store: Backend, near: NearCache, clock: Clock) -> None:
+        self.store = store
+        self.clock = clock
+        self._near = near
+        self._upkeep: Upkeep | None = None
+        # Bound once: the cached path pays for no attribute that it does not need.
+        self._cached = near.get
+        self._current = store.current
+        self._elapsed = clock.elapsed
+
+    async def open(self) -> Any:
+        raise NotImplementedError
+
+    def peek(
+        self, token: str, *, client: Client | None = None, requirement: Requirement = NOTHING_MORE, touch: bool = True
+    ) -> Active | None:
+        """The cached path of `check`, without await: Active, or None for «ask `check`». Never raises.
+
+        `touch=False`: this request is no act of the person (polling, an event stream, a prefetch).
+        """
+        if len(token) != TOKEN_LENGTH:
+            return None
+        now = self._elapsed()
+        if not self._current(now):
+            return None
+        try:
+            entry = self._cached(sha256(token.encode()).digest())
+        except UnicodeEncodeError:
+            return None
+        if entry is None or now >= entry.good_until:
+            return None
+        active = entry.active
+        if entry.binding is not None and not shows(client, entry.binding):
+            return None
+        if requirement is not NOTHING_MORE and demand(active.session, requirement, self.clock.now()) is not None:
+            return None
+        if touch and now >= entry.touch_at:
+            self._touch(entry, now)
+        return active
+
+    def check(
+        self, token: str, *, client: Client | None = None, requirement: Requirement = NOTHING_MORE, touch: bool = True
+    ) -> Check:
+        """Decide on one request. Await it: `Active` (truthy) or `Denied` (falsy). Never raises.
+
+        A store that is away is `Denied` with reason `unavailable`: answer 503, it is no logout.
+        """
+        active = self.peek(token, client=client, requirement=requirement, touch=touch)
+        return Check(active, self, token, client, requirement, touch)
+
+    async def _check(self, token: str, client: Client | None, requirement: Requirement, touch: bool) -> Active | Denied:
+        if not token:
+            return Denied(reason=Reason.MISSING)
+        if not well_formed(token):
+            return Denied(reason=Reason.MALFORMED)
+        key = digest(token)
+        try:
+            if self._upkeep is None:
+                await self.open()
+            return await self._strict(token, key, client, requirement, touch)
+        except SessileError:
+            # Fail closed, but as «ask again»: a store that is away is no logout.
+            return Denied(reason=Reason.UNAVAILABLE)
+
+    async def _strict(
+        self, token: str, key: bytes, client: Client | None, requirement: Requirement, touch: bool
+    ) -> Active | Denied:
+        started = self._elapsed()
+        snapshot = await self.store.read(key)
+        if snapshot is None:
+            return Denied(reason=Reason.UNKNOWN)
+        denied = decide(snapshot, snapshot.now, client=client)
+        if (
+            denied is not None
+            and denied.reason is Reason.IDLE
+            and self._upkeep
+            and self._upkeep.pending(denied.session)
+        ):
+            await self._upkeep.flush()
+            snapshot = await self.store.read(key) or snapshot
+            denied = decide(snapshot, snapshot.now, client=client)
+        if denied is not None and denied.reason is Reason.REPLAYED:
+            await self._replayed(snapshot, client)
+            return denied
+        if denied is None and snapshot.token_state is TokenState.SUCCESSOR:
+            await self.store.confirm(key)
+            return await self._strict(token, key, client, requirement, touch)
+        active = make_active(snapshot, key, rotation_seed(token))
+        if denied is None:
+            entry = self._keep(active, snapshot, started)
+            denied = demand(snapshot.session, requirement, snapshot.now)
+            if denied is None and touch and started >= entry.touch_at:
+                self._touch(entry, started)
+        elif denied.reason is Reason.ASSURANCE and requirement.below_policy:
+            denied = decide(snapshot, snapshot.now, client=client, requirement=requirement)
+        return active if denied is None else denied
+
+    def _keep(self, active: Active, snapshot: Snapshot, started: int) -> Entry:
+        session, policy = snapshot.session, snapshot.policy or Policy()
+        objects = {f"s:{session.id}", f"p:{session.uid}", f"policy:{policy.name}"}
+        for above in snapshot.ancestors:
+            objects |= {f"s:{above.link.session}", f"p:{above.link.uid}"}
+            if above.policy is not None:
+                objects.add(f"policy:{above.policy.name}")
+        entry = Entry(
+            active,
+            # `started` was read before the store's clock: never late.
+            good_until=started + min(_nanoseconds(horizon(snapshot) - snapshot.now), CACHE_SECONDS * 1_000_000_000),
+            touch_at=started + _nanoseconds(session.last_seen + policy.touch_interval - snapshot.now),
+            binding=binding(session, policy),
+            objects=tuple(objects),
+        )
+        self._near.put(active.digest, entry, snapshot.mark)
+        return entry
+
+    def _touch(self, entry: Entry, now: int) -> None:
+        if self._upkeep is not None:
+            entry.touch_at = now + _TOUCH_AGAIN_NS
+            self._upkeep.seen(entry.active.session.id, self.clock.now())
+
+    async def _replayed(self, snapshot: Snapshot, client: Client | None) -> None:
+        """A rotated-out token after its grace: a thief has it, or had it. See decision 0003."""
+        session, policy = snapshot.session, snapshot.policy or Policy()
+        by = Actor(client=client or Client())
+        same_client = client is not None and client.user_agent is not None and client == session.client
+        if policy.strict_replay or not same_client:
+            await self.store.end(End(session=session.id, cause=Reason.REPLAYED, by=by))
+        else:
+            await self.store.record(
+                Event(
+                    name=EventName.TOKEN_REPLAYED,
+                    principal=session.principal,
+                    uid=session.uid,
+                    session=session.id,
+                    by=by,
+                )
+            )
+
+
+class Check:
+    """An awaitable check. Its truth is an error: `if authority.check(token):` would let everybody in."""
+
+    __slots__ = ("_active", "_ask")
+
+    def __init__(self, active: Active | None, checks: Checks, *ask: Any) -> None:
+        self._active = active
+        self._ask = (checks, *ask)
+
+    def __await__(self) -> Generator[Any, None, Active | Denied]:
+        if self._active is not None:
+            return self._active
+        checks, *ask = self._ask
+        result: Active | Denied = yield from checks._check(*ask).__await__()
+        return result
+
+    def __bool__(self) -> bool:
+        raise TypeError("a check must be awaited: `if await authority.check(token):`")
+
+
+def make_active(snapshot: Snapshot, key: bytes, seed: bytes) -> Active:
+    """The proof that the token with digest `key` was presented. Only for what has just decided that it counts."""
+    session, policy = snapshot.session, snapshot.policy
+    rotates = (
+        policy is not None
+        and policy.rotate_after is not None
+        and snapshot.token_state is TokenState.CURRENT
+        and session.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS)
+    )
+    rotate_at = session.rotated + policy.rotate_after if rotates and policy and policy.rotate_after else None
+    return Active(session, digest=key, seed=seed, token_state=snapshot.token_state, rotate_at=rotate_at)
+
+
+def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never suspends: how a local store is read without await."""
+    try:
+        coroutine.send(None)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    coroutine.close()
+    raise RuntimeError("this store cannot be read without await")
+
+
+def _nanoseconds(delta: timedelta) -> int:
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000_000 + delta.microseconds * 1_000

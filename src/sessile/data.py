@@ -1,0 +1,101 @@
+"""The application's data of a session: a row of its own with a version, never part of what a check reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
+
+import msgspec
+
+from sessile.errors import Conflict, LimitExceeded
+from sessile.stores.protocol import Store
+
+MAX_DATA_BYTES = 64 * 1024
+_ATTEMPTS = 8
+
+
+def encode(value: object) -> bytes:
+    """JSON, at most 64 KiB.
+
+    Raises:
+        LimitExceeded: longer than that.
+        TypeError: something in it has no JSON form.
+    """
+    data = msgspec.json.encode(value)
+    if len(data) > MAX_DATA_BYTES:
+        raise LimitExceeded(f"a session's data is at most {MAX_DATA_BYTES} bytes; keep the rest in your own tables")
+    return data
+
+
+class SessionData(MutableMapping[str, Any]):
+    """`request.session`: a dict of JSON values.
+
+    What changed is merged key by key when it is saved, so that two requests of one session that set different
+    keys both get their way; of two that set the same key the later one does. With a local store it is read
+    when first used; otherwise the middleware reads it before the application runs.
+    """
+
+    def __init__(self, load: Callable[[], tuple[int, bytes]]) -> None:
+        self._load: Callable[[], tuple[int, bytes]] | None = load
+        self._version = 0
+        self._before: dict[str, Any] = {}
+        self._now: dict[str, Any] = {}
+
+    def _values(self) -> dict[str, Any]:
+        if self._load is not None:
+            self._version, data = self._load()
+            self._load = None
+            # Decoded twice: a change deep inside a value must not change what it is compared with.
+            self._before, self._now = _decode(data), _decode(data)
+        return self._now
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError("keys of session data are strings")
+        self._values()[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._values()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values())
+
+    def __len__(self) -> int:
+        return len(self._values())
+
+    def __repr__(self) -> str:
+        return "SessionData(not read)" if self._load is not None else f"SessionData({sorted(self._now)})"
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to save."""
+        return self._load is None and encode(self._now) != encode(self._before)
+
+    async def save(self, store: Store, session_id: str) -> bool:
+        """Write what changed. False if the session has ended meanwhile; then nothing is written.
+
+        Raises:
+            LimitExceeded, TypeError: see `encode`.
+            Conflict: other requests kept winning.
+            StoreUnavailable: the store is away.
+        """
+        changes = {k: v for k, v in self._now.items() if k not in self._before or self._before[k] != v}
+        gone = self._before.keys() - self._now.keys()
+        version, values = self._version, self._now
+        for _ in range(_ATTEMPTS):
+            if await store.write_data(session_id, version, encode(values)):
+                self._version, self._before = version + 1, _decode(encode(values))
+                return True
+            read, data = await store.read_data(session_id)
+            if read == version:
+                return False
+            version = read
+            values = {k: v for k, v in (_decode(data) | changes).items() if k not in gone}
+        raise Conflict("too many requests of this session write its data at once; try again")
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(data, type=dict[str, Any]) if data else {}

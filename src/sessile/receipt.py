@@ -1,0 +1,44 @@
+"""What the authority hands back: an issued session, and the receipt of an ending."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from sessile.kernel.decide import Active
+from sessile.kernel.session import SessionInfo
+from sessile.kernel.token import Token
+
+
+class Issued:
+    """A session with the token that names it: seen here, once. `active` is the proof of it, for what follows."""
+
+    __slots__ = ("active", "token")
+
+    def __init__(self, token: Token, active: Active) -> None:
+        self.token = token
+        self.active = active
+
+    def __repr__(self) -> str:
+        return f"Issued({self.active!r})"
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What an ending did, and since when. Safe to keep and to show."""
+
+    revoked: int | None
+    """How many live sessions it ended, descendants included; None where an epoch ended an unknown number."""
+    cause: str
+    by: str
+    at: datetime
+    """When the store acknowledged it, by the store's clock (aware UTC)."""
+    effective: datetime
+    """No node accepts any of them in a check that starts after this instant."""
+    reach: Literal["engine", "quorum"] = "engine"
+    """What acknowledged it: one engine, or a majority of its replicas."""
+    sessions: tuple[str, ...] = ()
+    """Ids of the sessions, at most 100."""
+    handed_out: tuple[SessionInfo, ...] = ()
+    """After `disable`: living keys and leases that the principal handed out, so that nobody forgets them."""

@@ -1,0 +1,78 @@
+"""What an open authority does beside requests: writes coalesced touches, sweeps what is over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import datetime
+
+from sessile.errors import SessileError
+from sessile.stores.protocol import Store
+
+logger = logging.getLogger("sessile")
+
+FLUSH_SECONDS = 0.25
+"""How long touches are gathered before they are written."""
+SWEEP_SECONDS = 60.0
+_SWEEP_ROWS = 500
+
+
+class Upkeep:
+    """Two background tasks on the running loop. Both survive a store that is away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen: dict[str, datetime] = {}
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._tasks = [self._loop.create_task(self._flush_forever()), self._loop.create_task(self._sweep_forever())]
+
+    def seen(self, session_id: str, now: datetime) -> None:
+        """A person acted in this session. Written within `FLUSH_SECONDS`; callable from any thread."""
+        first = not self._seen
+        self._seen[session_id] = now
+        if first:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def pending(self, session_id: str | None) -> bool:
+        return session_id in self._seen
+
+    async def flush(self) -> None:
+        """Write what was gathered. Raises StoreUnavailable, and then keeps it."""
+        batch, self._seen = self._seen, {}
+        if not batch:
+            return
+        try:
+            await self._store.touch(batch)
+        except SessileError:
+            self._seen = batch | self._seen
+            raise
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(SessileError):  # the sessions end a little early, never late
+            await self.flush()
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(FLUSH_SECONDS)
+            try:
+                await self.flush()
+            except SessileError as error:
+                logger.warning("last acts not written, trying again: %s", error)
+                await asyncio.sleep(1.0)
+                self._wake.set()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                while await self._store.sweep(_SWEEP_ROWS) == _SWEEP_ROWS:
+                    await asyncio.sleep(0.05)
+            except SessileError as error:
+                logger.warning("nothing swept, trying again in a minute: %s", error)
