@@ -179,7 +179,7 @@ class Authority(Checks):
         target = await self._receiver(active, to)
         return await self._begin(
             SessionKind.DELEGATED, TokenKind.DELEGATED, active=active, uid=target.uid, tie=Tie.PARENT,
-            scopes=check_scopes(scopes), lifetime=_positive(lifetime), label=label, client=client or Client(),
+            scopes=check_scopes(scopes), lifetime=_positive(lifetime), label=label, client=client,
         )  # fmt: skip
 
     async def mint_key(
@@ -201,7 +201,7 @@ class Authority(Checks):
         target = await self._receiver(active, owner, itself=True)
         return await self._begin(
             SessionKind.KEY, TokenKind.KEY, active=active, uid=target.uid, tie=Tie.ORIGIN,
-            scopes=check_scopes(scopes), lifetime=_positive(lifetime), label=label, client=client or Client(),
+            scopes=check_scopes(scopes), lifetime=_positive(lifetime), label=label, client=client,
         )  # fmt: skip
 
     async def _receiver(self, active: Active, name: str, *, itself: bool = False) -> Principal:
@@ -214,7 +214,7 @@ class Authority(Checks):
             return target
         if kind_of(name) is PrincipalKind.HUMAN:
             raise _refused(
-                session, "a session is handed to an agent or a service (agent:NAME, service:NAME), never to a person"
+                session, "sessions are handed to agents and services (agent:NAME, service:NAME), never to people"
             )
         # What an agent registers belongs to whoever answers for the agent.
         giver = await self.store.principal(uid=session.uid)
@@ -229,7 +229,7 @@ class Authority(Checks):
     async def _begin(
         self, kind: SessionKind, token_kind: TokenKind, *, active: Active | None = None, uid: str | None = None,
         tie: Tie | None = None, methods: tuple[Method, ...] = (), scopes: frozenset[str] | None = None,
-        lifetime: timedelta | None = None, label: str = "", client: Client = Client(), replaces: str | None = None,
+        lifetime: timedelta | None = None, label: str = "", client: Client | None = None, replaces: str | None = None,
         fence: Fence | None = None,
     ) -> Issued:  # fmt: skip
         await self.open()
@@ -237,7 +237,7 @@ class Authority(Checks):
         token = new_token(token_kind, session_id[4])
         draft = Draft(
             id=session_id, digest=digest(token), kind=kind, uid=uid, methods=methods, scopes=scopes, lifetime=lifetime,
-            client=client, label=label[:200], giver=active.digest if active else None, tie=tie, replaces=replaces,
+            client=client or Client(), label=label[:200], giver=active.digest if active else None, tie=tie, replaces=replaces,
             fence=fence,
         )  # fmt: skip
         try:
@@ -473,7 +473,7 @@ class SignIn:
             self.principal = await authority.register(self.name)
         return await authority._begin(
             SessionKind.BROWSER, TokenKind.BROWSER, uid=self.principal.uid, methods=methods,
-            scopes=None if scopes is None else check_scopes(scopes), client=client or Client(), fence=self._fence,
+            scopes=None if scopes is None else check_scopes(scopes), client=client, fence=self._fence,
             replaces=replaces.session.id if replaces else None, lifetime=_positive(lifetime),
         )  # fmt: skip
 
@@ -487,7 +487,7 @@ class SignIn:
                 uid=known.uid if known else None,
                 by=Actor(name=self.name, client=client or Client()),
                 cause=cause,
-            )  # fmt: skip
+            )
         )
 
 

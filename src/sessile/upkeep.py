@@ -35,9 +35,6 @@ class Upkeep:
         if first:
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    def pending(self, session_id: str | None) -> bool:
-        return session_id in self._seen
-
     async def flush(self) -> None:
         """Write what was gathered. Raises StoreUnavailable, and then keeps it."""
         batch, self._seen = self._seen, {}
@@ -72,7 +69,9 @@ class Upkeep:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
-                while await self._store.sweep(_SWEEP_ROWS) == _SWEEP_ROWS:
-                    await asyncio.sleep(0.05)
+                swept = _SWEEP_ROWS
+                while swept == _SWEEP_ROWS:
+                    swept = await self._store.sweep(_SWEEP_ROWS)
+                    await asyncio.sleep(0.05)  # requests go first
             except SessileError as error:
                 logger.warning("nothing swept, trying again in a minute: %s", error)

@@ -133,9 +133,9 @@ class Store(Protocol):
     async def begin(self, draft: Draft) -> Begun:
         """Begin a session (`kernel.issue.issue`). In one transaction:
 
-        the principal exists and is active (else Conflict, reason disabled), the fence, if any, still holds
-        (else Conflict); sign-in is not locked; the giver, if any, read by its digest, is alive by `decide` (else Conflict with
-        `denied`) and stays so until the commit; the policy's `max_sessions` counts live browser sessions:
+        the principal exists and is active (else Conflict with `denied`, reason disabled), the fence, if any,
+        still holds (else Conflict); sign-in is not locked; the giver, if any, read by its digest, is alive by
+        `decide` (else Conflict with `denied`) and stays so until the commit; the policy's `max_sessions` counts live browser sessions:
         LimitExceeded, or the least recently seen end with cause `limit`; the session that it `replaces` ends
         with cause `replaced` and its application data moves along if that one was anonymous; the tombstones of
         all ancestors are kept at least until the new session's end. Raises issue's Wider and TooDeep as they are.
