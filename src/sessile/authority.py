@@ -236,9 +236,9 @@ class Authority(Checks):
         session_id = new_session_id(active.session.partition if active else None)
         token = new_token(token_kind, session_id[4])
         draft = Draft(
-            id=session_id, digest=digest(token), kind=kind, uid=uid, methods=methods, scopes=scopes, lifetime=lifetime,
-            client=client or Client(), label=label[:200], giver=active.digest if active else None, tie=tie, replaces=replaces,
-            fence=fence,
+            id=session_id, digest=digest(token), kind=kind, uid=uid, methods=methods, scopes=scopes,
+            lifetime=lifetime, client=client or Client(), label=label[:200],
+            giver=active.digest if active else None, tie=tie, replaces=replaces, fence=fence,
         )  # fmt: skip
         try:
             begun = await self.store.begin(draft)

@@ -114,12 +114,8 @@ class Checks:
         if snapshot is None:
             return Denied(reason=Reason.UNKNOWN)
         denied = decide(snapshot, snapshot.now, client=client)
-        if (
-            denied is not None
-            and denied.reason is Reason.IDLE
-            and self._upkeep
-            and self._upkeep.pending(denied.session)
-        ):
+        if denied is not None and denied.reason is Reason.IDLE and self._upkeep is not None:
+            # Acts of the last moment may not be written yet.
             await self._upkeep.flush()
             snapshot = await self.store.read(key) or snapshot
             denied = decide(snapshot, snapshot.now, client=client)

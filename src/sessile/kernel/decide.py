@@ -130,21 +130,31 @@ def decide(
     """
     if snapshot is None:
         return Denied(reason=Reason.UNKNOWN)
+    # `Denied` is falsy: it is compared with None, never chained with `or`.
+    if (denied := _counts(snapshot, now)) is not None:
+        return denied
     session, policy = snapshot.session, snapshot.policy
-    if policy is None:
-        return _denied(Reason.REVOKED, session, None, "policy missing")
-    # `Denied` is falsy: these are compared with None, never chained with `or`.
-    if (denied := _alive(session, snapshot.principal, policy, snapshot.everyone, now)) is not None:
+    if policy is not None and not shows(client, binding(session, policy)):
+        return _denied(Reason.UNBOUND, session)
+    if not requirement.below_policy and (denied := _policy_met(snapshot)) is not None:
         return denied
-    if (denied := _ancestors_alive(snapshot, now)) is not None:
-        return denied
-    if (denied := _token_counts(snapshot, policy, now)) is not None:
-        return denied
-    if (denied := _bound(session, policy, client)) is not None:
-        return denied
-    if session.uid is not None and session.assurance < policy.assurance and not requirement.below_policy:
-        return _denied(Reason.ASSURANCE, session)
     return demand(session, requirement, now)
+
+
+def holds(snapshot: Snapshot | None, now: datetime, *, stepping_up: bool = False) -> Denied | None:
+    """Whether the proof of an earlier check still counts, inside the transaction that acts on it.
+
+    All of `decide` but the client and the requirement, which that check has seen. `stepping_up`: the session may
+    be below its policy's assurance, and its token may have been superseded within the grace: of two racing
+    rotations by an event the second wins.
+    """
+    if snapshot is None:
+        return Denied(reason=Reason.UNKNOWN)
+    denied = _counts(snapshot, now)
+    if stepping_up and denied is not None and denied.reason is Reason.SUPERSEDED:
+        since, policy = snapshot.token_since, snapshot.policy
+        return None if since and policy and now < since + policy.grace else denied
+    return denied if denied is not None or stepping_up else _policy_met(snapshot)
 
 
 def demand(session: Session, requirement: Requirement, now: datetime) -> Denied | None:
@@ -207,11 +217,29 @@ def info(snapshot: Snapshot, now: datetime) -> SessionInfo:
 
 def is_live(snapshot: Snapshot, now: datetime) -> bool:
     """Whether the session itself is alive, whichever token names it and whatever a route demands."""
-    return (
-        snapshot.policy is not None
-        and _alive(snapshot.session, snapshot.principal, snapshot.policy, snapshot.everyone, now) is None
-        and _ancestors_alive(snapshot, now) is None
-    )
+    return _session_alive(snapshot, now) is None
+
+
+def _counts(snapshot: Snapshot, now: datetime) -> Denied | None:
+    if (denied := _session_alive(snapshot, now)) is not None:
+        return denied
+    return _token_counts(snapshot, now)
+
+
+def _policy_met(snapshot: Snapshot) -> Denied | None:
+    session, policy = snapshot.session, snapshot.policy
+    if session.uid is not None and policy is not None and session.assurance < policy.assurance:
+        return _denied(Reason.ASSURANCE, session)
+    return None
+
+
+def _session_alive(snapshot: Snapshot, now: datetime) -> Denied | None:
+    session, policy = snapshot.session, snapshot.policy
+    if policy is None:
+        return _denied(Reason.REVOKED, session, None, "policy missing")
+    if (denied := _alive(session, snapshot.principal, policy, snapshot.everyone, now)) is not None:
+        return denied
+    return _ancestors_alive(snapshot, now)
 
 
 def _limits(session: Session, policy: Policy) -> list[datetime]:
@@ -267,19 +295,13 @@ def _contained(since: datetime | None, link: Link) -> bool:
     return since is not None and link.since >= since
 
 
-def _token_counts(snapshot: Snapshot, policy: Policy, now: datetime) -> Denied | None:
+def _token_counts(snapshot: Snapshot, now: datetime) -> Denied | None:
     if snapshot.token_state is TokenState.SUPERSEDED:
         return _denied(Reason.SUPERSEDED, snapshot.session, snapshot.token_since)
     if snapshot.token_state is TokenState.PREDECESSOR:
         since = snapshot.token_since
-        if since is None or now >= since + policy.grace:
+        if since is None or snapshot.policy is None or now >= since + snapshot.policy.grace:
             return _denied(Reason.REPLAYED, snapshot.session, since)
-    return None
-
-
-def _bound(session: Session, policy: Policy, client: Client | None) -> Denied | None:
-    if not shows(client, binding(session, policy)):
-        return _denied(Reason.UNBOUND, session)
     return None
 
 

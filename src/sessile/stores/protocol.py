@@ -134,18 +134,20 @@ class Store(Protocol):
         """Begin a session (`kernel.issue.issue`). In one transaction:
 
         the principal exists and is active (else Conflict with `denied`, reason disabled), the fence, if any,
-        still holds (else Conflict); sign-in is not locked; the giver, if any, read by its digest, is alive by
-        `decide` (else Conflict with `denied`) and stays so until the commit; the policy's `max_sessions` counts live browser sessions:
-        LimitExceeded, or the least recently seen end with cause `limit`; the session that it `replaces` ends
-        with cause `replaced` and its application data moves along if that one was anonymous; the tombstones of
-        all ancestors are kept at least until the new session's end. Raises issue's Wider and TooDeep as they are.
+        still holds (else Conflict); sign-in is not locked (else Conflict); the giver, if any, read by its
+        digest, still counts by `kernel.decide.holds` (else Conflict with `denied`) and does so until the commit;
+        the policy's `max_sessions` counts live browser sessions: LimitExceeded, or the least recently seen end
+        with cause `limit`; the session that it `replaces` ends with cause `replaced`, and its application data
+        moves along if that one was anonymous; the tombstones of all ancestors are kept at least until the new
+        session's end. Raises issue's Wider and TooDeep as they are.
         """
 
     async def offer(self, presented: bytes, salt: bytes, successor: bytes) -> bytes | None:
         """Offer an age-based successor to the holder of `presented`.
 
         Returns the salt in force: the given one, or the one of a successor that is already pending (the caller
-        derives the same token from it). None if `presented` is not the current token of a session that is alive.
+        derives the same token from it). None if `presented` is not the current token of its session, or does not
+        count by `holds`.
         """
 
     async def confirm(self, successor: bytes) -> None:
@@ -159,8 +161,7 @@ class Store(Protocol):
         counted (current, successor, predecessor within its grace) is superseded. `kernel.issue.elevate` makes
         the session's new value.
 
-        `presented` may itself have been superseded within the policy's grace: of two racing replacements the
-        second wins. Raises Conflict with `denied` if the session is over or the token does not count.
+        Raises Conflict with `denied` unless `presented` counts by `holds(…, stepping_up=True)`.
         """
 
     async def touch(self, seen: Mapping[str, datetime]) -> None:
