@@ -84,6 +84,7 @@ def test_the_walk_is_bounded() -> None:
     assert ip("10.1.1.1", PROXIES, endless) == "10.0.0.2"
     fits = b", ".join([b"203.0.113.9", *[b"10.0.0.2"] * (MAX_HOPS - 1)])
     assert ip("10.1.1.1", PROXIES, fits) == "203.0.113.9"
+    assert ip("10.1.1.1", PROXIES, fits + b", 10.0.0.2") == "10.0.0.2"
 
 
 @pytest.mark.parametrize(

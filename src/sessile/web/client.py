@@ -116,8 +116,8 @@ def _peer(scope: Mapping[str, Any]) -> _Address | None:
 
 
 def _walk(peer: _Address, forwarded: list[bytes], trusted: TrustedPeers) -> _Address:
-    entries = b",".join(forwarded).rsplit(b",", MAX_HOPS)
-    for entry in reversed(entries[-MAX_HOPS:]):
+    # With more entries than that, the rest stays in one piece, which is no address.
+    for entry in reversed(b",".join(forwarded).rsplit(b",", MAX_HOPS - 1)):
         if peer not in trusted:
             break
         address = _parse_address(_without_port(entry.strip(b" \t").decode("latin-1")))
