@@ -84,7 +84,11 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     contain_since: datetime | None = None
     """Also end, by whichever tie, what was handed out from this instant on."""
     keep: str | None = None
-    """With `uid`: this session of the principal goes on, under the new epoch (the one that changes a password)."""
+    """With `uid`: this session of the principal goes on, under the new epoch (the one that changes a password).
+
+    If it is over by now, `end` raises Conflict with `denied` and nothing is changed: of two changes at once, from
+    two sessions, the first one wins.
+    """
     keep_digest: bytes | None = None
     """The token that `keep` has from now on; its earlier ones are superseded."""
     credential: Credential | None = None
@@ -233,8 +237,14 @@ class Directory(Protocol):
 
     async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None: ...
 
-    async def set_credential(self, credential: Credential, event: Event | None = None) -> None:
-        """Write without ending anything: a first password, a rehash. `end` writes one that does."""
+    async def set_credential(
+        self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
+    ) -> bool:
+        """Write without ending anything: a first password, a rehash. `end` writes one that does.
+
+        `instead_of`: only if this is the value stored by now, so that the rehash of a sign-in never brings back a
+        password that was changed meanwhile. Returns whether it was written.
+        """
 
     async def record(self, event: Event) -> None:
         """Append an event that no change of the store causes (a failed sign-in)."""
