@@ -247,7 +247,7 @@ def test_deviations_are_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["__Http-s", "__Host-Http-s", "__Secure-s", "__Host-s", "s"])
-@pytest.mark.requirement("LAYERED 4.1.3.4", "ASVS V3.3.4")
+@pytest.mark.requirement("LAYERED 4.1.3.4")
 def test_every_cookie_is_http_only(name: str) -> None:
     assert b"; HttpOnly" in CookieSpec(name=name).set_header("abc")[1]
 

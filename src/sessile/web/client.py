@@ -77,10 +77,11 @@ def read_client(scope: Mapping[str, Any], trusted: TrustedPeers) -> Traits:
                 user_agent = clean_user_agent(value)
         elif key == b"x-forwarded-for" and trusted:
             forwarded.append(value)
+    if not forwarded:
+        client = scope.get("client")
+        return Traits(_canonical(client[0]) if client else None, user_agent)
     peer = _peer(scope)
-    if forwarded and peer is not None:
-        peer = _walk(peer, forwarded, trusted)
-    return Traits(None if peer is None else str(peer), user_agent)
+    return Traits(None if peer is None else str(_walk(peer, forwarded, trusted)), user_agent)
 
 
 def read_scheme(scope: Mapping[str, Any], trusted: TrustedPeers) -> str:
@@ -144,6 +145,12 @@ def _parse_address(text: str) -> _Address | None:
         return None
     # One client, one address: a dual-stack socket shows IPv4 peers as ::ffff:192.0.2.1.
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+@lru_cache(maxsize=256)
+def _canonical(text: str) -> str | None:
+    address = _parse_address(text)
+    return None if address is None else str(address)
 
 
 # In this order: most browsers also carry the marks of those that come after them.
