@@ -1,25 +1,14 @@
-"""All English that the pages show, in one place.
+"""All English that the pages show, in one place, and no logic: `wording` puts it together.
 
-Templates know it as ``t`` (``env.globals["t"] = TEXTS``). Every value is frozen; a sentence with a
-name in braces is filled with :meth:`str.format`. Whatever is filled in is escaped by the template.
-Times are aware UTC datetimes; words about them (``ago``, ``moment``) are made here as well.
+Every value is frozen. A sentence with a name in braces is filled with :meth:`str.format`; whatever is
+filled in is escaped by the template.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final
-
-MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-_UNITS: Final = (
-    (timedelta(days=1), ("{n} day", "{n} days")),
-    (timedelta(hours=1), ("{n} hour", "{n} hours")),
-    (timedelta(minutes=1), ("{n} minute", "{n} minutes")),
-)
 
 
 def _words(**words: str) -> Mapping[str, str]:
@@ -75,8 +64,8 @@ class Landing:
     idle: str = "You were signed out after {duration} without activity."
     expired: str = "This session reached its limit of {duration}. Sign in to begin another."
     by_you: str = "This session was ended at {when} by you, from another tab ({device})."
+    by_you_somewhere: str = "This session was ended at {when} by you, from another session."
     by_operator: str = "This session was ended at {when} by an operator. The cause given: {cause}."
-    by_operator_silent: str = "This session was ended at {when} by an operator. Sign in again, or ask them why."
     everyone: str = "Everybody was signed out at {when} by an operator. Please sign in again."
     password: str = "The password was changed at {when}, which ended this session. Sign in with the new one."
     replaced: str = "You signed in again in this browser, so its earlier session was ended."
@@ -108,12 +97,9 @@ class Account:
     events_hint: str = "What happened on your account. If one of these was not you, change your password."
     no_events: str = "Nothing to report"
     no_events_hint: str = "Sign-ins, password changes and endings will be listed here."
-    event_when: str = "When"
-    event_what: str = "What"
-    event_where: str = "From where"
     change_password: str = "Change password"
-    ended: str = "The session is over. No node accepts it since {when}."
-    ended_others: str = "{count} ended. No node accepts them since {when}."
+    ended: str = "The session is over. No node has accepted it since {when}."
+    ended_others: str = "{count} ended. No node has accepted them since {when}."
     password_changed: str = "Your password is changed, and {count} ended."
 
 
@@ -129,7 +115,7 @@ class SessionWords:
     handed_out: str = "Handed out"
     ends: str = "Ends"
     never_used: str = "Never used"
-    ends_idle: str = "or after {duration} without activity"
+    ends_idle: str = "or {when} without activity"
     by: str = "by {methods}"
     scopes: str = "May:"
     from_session: str = "from {label}"
@@ -155,9 +141,54 @@ class SessionWords:
         default_factory=lambda: _words(
             password="password",
             totp="app code",
+            recovery_code="recovery code",
+            security_key="security key",
             passkey="passkey",
-            recovery="recovery code",
-            oidc="another provider",
+            hardware_key="hardware key",
+            federated="another provider",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Words for the audit record's lines, by name, and for causes that Sessile itself gives."""
+
+    by: str = "by {by}"
+    because: str = "by {by}: {cause}"
+    nowhere: str = "Unknown place"
+    actors: Mapping[str, str] = field(default_factory=lambda: _words(cli="an operator", system="Sessile"))
+    names: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType(
+            {
+                "session.begun": "Signed in",
+                "session.delegated": "Delegation handed out",
+                "key.minted": "Key handed out",
+                "session.elevated": "Confirmed it was you",
+                "session.rotated": "Session got a new token",
+                "session.revoked": "Session ended",
+                "session.contained": "Session ended after a compromise",
+                "session.replayed": "An old token was used",
+                "sign_in.failed": "Sign-in failed",
+                "principal.registered": "Account made",
+                "principal.changed": "Account changed",
+                "principal.revoked": "All sessions ended",
+                "principal.contained": "Everything ended after a compromise",
+                "principal.disabled": "Account disabled",
+                "principal.enabled": "Account enabled",
+                "principal.deleted": "Account deleted",
+                "principal.password_set": "Password changed",
+                "everyone.revoked": "Everybody signed out",
+                "policy.changed": "Policy changed",
+            }
+        )
+    )
+    causes: Mapping[str, str] = field(
+        default_factory=lambda: _words(
+            logout="signed out",
+            replaced="signed in again in the same browser",
+            limit="more sessions at once than the policy allows",
+            password="password changed",
         )
     )
 
@@ -206,7 +237,7 @@ class Console:
     status: str = "Status"
     live: str = "Sessions"
     last_active: str = "Last active"
-    never: str = "never"
+    never: str = "never active"
     more: str = "Next page"
     none: str = "No principal is called “{query}”"
     none_hint: str = "Part of the name is enough. Services begin with service: and agents with agent:."
@@ -214,11 +245,13 @@ class Console:
     empty_hint: str = "Make the first with: sessile user add NAME --password-stdin"
     everyone: str = "Everybody"
     everyone_hint: str = (
-        "For an emergency: signs out every person and ends every delegation. Keys stay, unless you say so."
+        "For an emergency: every person is signed out, every delegation ends. Keys stay, unless you say so."
     )
     everyone_button: str = "Sign everybody out"
     kinds: Mapping[str, str] = field(default_factory=lambda: _words(human="Person", service="Service", agent="Agent"))
-    statuses: Mapping[str, str] = field(default_factory=lambda: _words(active="Active", disabled="Disabled"))
+    statuses: Mapping[str, str] = field(
+        default_factory=lambda: _words(active="Active", disabled="Disabled", deleted="Deleted")
+    )
     operator: str = "Operator"
 
 
@@ -230,6 +263,8 @@ class Principal:
     role: str = "Role"
     created: str = "Created"
     policy: str = "Policy"
+    owner: str = "Answers for it"
+    purpose: str = "Purpose"
     uid: str = "Identifier"
     sessions: str = "Live sessions"
     sessions_hint: str = "What hangs below a session was delegated from it, and ends with it."
@@ -257,7 +292,7 @@ class Confirm:
     enable_hint: str = "They can sign in again. Nothing that ended comes back."
     keeps: str = "What stays alive: {list}. The receipt names each."
     cause: str = "Cause"
-    cause_hint: str = "A few words for the audit record, such as “laptop stolen” or “left the company”. "
+    cause_hint: str = "A few words for the audit record, such as “laptop stolen” or “left the company”."
     cause_missing: str = "Say why, in a few words: the audit record keeps it."
     cause_long: str = "Use at most {maximum} characters."
     revoke_submit: str = "Revoke"
@@ -273,9 +308,9 @@ class Receipt:
     ended: str = "{count} ended"
     ended_unknown: str = "All sessions ended"
     ended_none: str = "Nothing was alive to end"
-    since: str = "No node accepts them since"
-    from_: str = "No node accepts them from"
-    since_none: str = "Nothing of it is accepted since"
+    since: str = "No node has accepted them since"
+    from_: str = "No node will accept them from"
+    since_none: str = "Nothing of it has been accepted since"
     facts: str = "What was done"
     subject: str = "Principal or session"
     cause: str = "Cause"
@@ -357,12 +392,13 @@ class ApiDocs:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The whole: a field per page, and the words that need arithmetic."""
+    """The whole: a field per page, and the words for counts and times."""
 
     shell: Shell = field(default_factory=Shell)
     login: Login = field(default_factory=Login)
     landing: Landing = field(default_factory=Landing)
     account: Account = field(default_factory=Account)
+    events: Events = field(default_factory=Events)
     session: SessionWords = field(default_factory=SessionWords)
     password: Password = field(default_factory=Password)
     step_up: StepUp = field(default_factory=StepUp)
@@ -372,6 +408,11 @@ class Texts:
     receipt: Receipt = field(default_factory=Receipt)
     problem: Problem = field(default_factory=Problem)
     api: ApiDocs = field(default_factory=ApiDocs)
+    days: tuple[str, str] = ("{n} day", "{n} days")
+    hours: tuple[str, str] = ("{n} hour", "{n} hours")
+    minutes: tuple[str, str] = ("{n} minute", "{n} minutes")
+    seconds: tuple[str, str] = ("{n} second", "{n} seconds")
+    months: tuple[str, ...] = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
     now: str = "just now"
     ago_: str = "{span} ago"
     ahead_: str = "in {span}"
@@ -388,59 +429,3 @@ class Texts:
             }
         )
     )
-
-    def count(self, n: int, noun: str) -> str:
-        """`1 session`, `14 sessions`. The noun is a key of `counted`."""
-        one, many = self.counted[noun]
-        return (one if n == 1 else many).format(n=f"{n:,}")
-
-    def listing(self, parts: list[str]) -> str:
-        """`a`, `a and b`, `a, b and c`."""
-        return self.and_.join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-    def span(self, length: timedelta) -> str:
-        """The length in its largest whole unit, rounded down: `59 minutes`, `3 hours`, `2 days`."""
-        for unit, (one, many) in _UNITS:
-            n = length // unit
-            if n >= 1:
-                return (one if n == 1 else many).format(n=n)
-        n = max(0, int(length.total_seconds()))
-        return "1 second" if n == 1 else f"{n} seconds"
-
-    def ago(self, then: datetime, now: datetime) -> str:
-        """`just now`, `5 minutes ago`; never a time to come, whatever the clocks say."""
-        length = now - then
-        return self.now if length < timedelta(minutes=1) else self.ago_.format(span=self.span(length))
-
-    def ahead(self, then: datetime, now: datetime) -> str:
-        """`in 7 hours`, `in less than a minute`, `over`."""
-        length = then - now
-        if length <= timedelta(0):
-            return self.past
-        return self.soon if length < timedelta(minutes=1) else self.ahead_.format(span=self.span(length))
-
-    def moment(self, then: datetime) -> str:
-        """`24 Nov 2026, 14:03 UTC`."""
-        utc = then.astimezone(UTC)
-        return f"{utc.day} {MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M} UTC"
-
-    def instant(self, then: datetime) -> str:
-        """As `moment`, to the millisecond, rounded up: a receipt never names too early an instant."""
-        utc = then.astimezone(UTC)
-        utc += timedelta(microseconds=-utc.microsecond % 1000)
-        return f"{utc.day} {MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M:%S}.{utc.microsecond // 1000:03} UTC"
-
-    def clock(self, then: datetime) -> str:
-        """`14:03 UTC`, for sentences about today."""
-        return f"{then.astimezone(UTC):%H:%M} UTC"
-
-    def iso(self, then: datetime) -> str:
-        """RFC 3339 in UTC, for the `datetime` attribute."""
-        return then.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-    def methods(self, methods: list[str]) -> str:
-        """`password and app code`; a method without a word here shows its own name."""
-        return self.listing([self.session.method.get(str(m), str(m)) for m in methods])
-
-
-TEXTS: Final = Texts()

@@ -1,0 +1,145 @@
+"""Words put together from `texts`: counts, times, and why somebody was signed out.
+
+Templates know it as `t`: ``env.globals["t"] = TEXTS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sessile.kernel.assurance import Authentication
+from sessile.kernel.decide import Denied
+from sessile.kernel.event import Event, EventName
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import Client, SessionInfo
+from sessile.server.texts import Texts
+
+
+@dataclass(frozen=True, slots=True)
+class Wording(Texts):
+    """The texts, and what makes sentences of them. Times are aware datetimes, shown in UTC."""
+
+    def count(self, n: int, noun: str) -> str:
+        """`1 session`, `14 sessions`. The noun is a key of `counted`."""
+        one, many = self.counted[noun]
+        return (one if n == 1 else many).format(n=f"{n:,}")
+
+    def listing(self, parts: Sequence[str]) -> str:
+        """`a`, `a and b`, `a, b and c`."""
+        return self.and_.join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+    def span(self, length: timedelta) -> str:
+        """The length in its largest whole unit, rounded down: `59 minutes`, `3 hours`, `2 days`."""
+        n = max(0, int(length.total_seconds()))
+        units = ((86400, self.days), (3600, self.hours), (60, self.minutes))
+        size, (one, many) = next((unit for unit in units if n >= unit[0]), (1, self.seconds))
+        n //= size
+        return (one if n == 1 else many).format(n=n)
+
+    def ago(self, then: datetime, now: datetime) -> str:
+        """`just now`, `5 minutes ago`; never a time to come, whatever the clocks say."""
+        length = now - then
+        return self.now if length < timedelta(minutes=1) else self.ago_.format(span=self.span(length))
+
+    def ahead(self, then: datetime, now: datetime) -> str:
+        """`in 7 hours`, `in less than a minute`, `over`."""
+        length = then - now
+        if length <= timedelta(0):
+            return self.past
+        return self.soon if length < timedelta(minutes=1) else self.ahead_.format(span=self.span(length))
+
+    def moment(self, then: datetime, now: datetime) -> str:
+        """`24 Nov, 14:03 UTC`; with its year if that is not this one."""
+        utc = then.astimezone(UTC)
+        year = "" if utc.year == now.astimezone(UTC).year else f" {utc.year}"
+        return f"{utc.day} {self.months[utc.month - 1]}{year}, {utc:%H:%M} UTC"
+
+    def instant(self, then: datetime) -> str:
+        """As `moment`, to the millisecond, rounded up: a receipt never names too early an instant."""
+        utc = then.astimezone(UTC)
+        utc += timedelta(microseconds=-utc.microsecond % 1000)
+        return f"{utc.day} {self.months[utc.month - 1]} {utc.year}, {utc:%H:%M:%S}.{utc.microsecond // 1000:03} UTC"
+
+    def clock(self, then: datetime, now: datetime) -> str:
+        """`14:03 UTC`, or as `moment` if that was not today."""
+        utc = then.astimezone(UTC)
+        return f"{utc:%H:%M} UTC" if utc.date() == now.astimezone(UTC).date() else self.moment(then, now)
+
+    def iso(self, then: datetime) -> str:
+        """RFC 3339 in UTC, for the `datetime` attribute."""
+        return then.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+    def methods(self, authentications: Iterable[Authentication]) -> str:
+        """`password and app code`, each method once, in the order of its first use."""
+        return self.listing(list(dict.fromkeys(self.session.method[a.method] for a in authentications)))
+
+    def session_name(self, session: SessionInfo) -> str:
+        """Its label, or its device's, or who acts by it."""
+        named = session.label or session.client.label
+        return named or (
+            self.session.unnamed if session.kind == "browser" else session.principal or self.session.unnamed
+        )
+
+    def place(self, client: Client) -> str:
+        """`Chrome on Linux, 203.0.113.7`."""
+        return ", ".join(part for part in (client.label, client.ip) if part) or self.events.nowhere
+
+    def cause(self, cause: str) -> str:
+        """A cause that Sessile gives, in words; one that a person gave, as it is."""
+        return self.events.causes.get(cause, cause)
+
+    def because(self, event: Event) -> str:
+        """`by olivia: left the company`; empty where the person did it, or tried to sign in."""
+        if event.name is EventName.SIGN_IN_FAILED or event.by.name == event.principal:
+            return ""
+        by = self.events.actors.get(event.by.name, event.by.name)
+        if event.cause:
+            return self.events.because.format(by=by, cause=self.cause(event.cause))
+        return self.events.by.format(by=by)
+
+    def why(
+        self,
+        denied: Denied,
+        now: datetime,
+        *,
+        person: str | None = None,
+        device: str = "",
+        limit: timedelta | None = None,
+    ) -> str:
+        """The sentence for the login page.
+
+        Args:
+            person: whose session it was.
+            device: the label of the client that ended it, where it was ended by the person.
+            limit: the idle or overall lifetime that ran out.
+        """
+        land, when = self.landing, "" if denied.at is None else self.clock(denied.at, now)
+        match denied.reason:
+            case Reason.MISSING:
+                return land.sign_in
+            case Reason.IDLE | Reason.EXPIRED if limit is not None:
+                return (land.idle if denied.reason is Reason.IDLE else land.expired).format(duration=self.span(limit))
+            case Reason.DISABLED:
+                return land.disabled
+            case Reason.REPLAYED:
+                return land.replayed
+            case Reason.REVOKED if when:
+                return self._why_revoked(denied, when, person, device)
+        return land.unknown
+
+    def _why_revoked(self, denied: Denied, when: str, person: str | None, device: str) -> str:
+        land = self.landing
+        known = {"logout": land.signed_out, "replaced": land.replaced, "limit": land.limit, "password": land.password}
+        if denied.cause in known:
+            return known[denied.cause].format(when=when)
+        if denied.by is not None and denied.by == person:
+            return land.by_you.format(when=when, device=device) if device else land.by_you_somewhere.format(when=when)
+        if denied.by is None or not denied.cause:
+            return land.parent.format(when=when)
+        return land.by_operator.format(when=when, cause=denied.cause)
+
+
+TEXTS: Final = Wording()
