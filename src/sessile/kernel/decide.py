@@ -188,11 +188,9 @@ def horizon(snapshot: Snapshot) -> datetime:
 
 def expires_at(session: Session, policy: Policy) -> datetime:
     """The overall limit in force: as issued or by the policy of now, whichever is earlier (loosening never revives)."""
-    if session.kind is SessionKind.KEY:
+    if session.kind in (SessionKind.KEY, SessionKind.LEASE):
         return min(session.expires, session.created + policy.key_lifetime)
-    if session.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS):
-        return min(session.expires, (session.authenticated or session.created) + policy.overall)
-    return session.expires
+    return min(session.expires, (session.authenticated or session.created) + policy.overall)
 
 
 def idle_expires_at(session: Session, policy: Policy) -> datetime | None:
@@ -278,9 +276,9 @@ def _ancestors_alive(snapshot: Snapshot, now: datetime) -> Denied | None:
         link, above, principal = ancestor.link, ancestor.session, ancestor.principal
         # Contained: by any tie. An ancestor that was swept cannot be contained any more; its tombstone is kept
         # until everything it handed out is over, so a missing one means that something was lost: dead.
-        if above is None or _contained(above.contained_since, link):
+        if above is None or (above.contained_since is not None and link.since >= above.contained_since):
             return _denied(Reason.REVOKED, session, above.ended if above else None, above.cause if above else None)
-        if link.uid is not None and (principal is None or _contained(principal.contained_since, link)):
+        if link.uid is not None and (principal is None or _contained(principal, link)):
             return _denied(Reason.REVOKED, session)
         if link.tie is Tie.PARENT:
             if ancestor.policy is None:
@@ -291,8 +289,10 @@ def _ancestors_alive(snapshot: Snapshot, now: datetime) -> Denied | None:
     return None
 
 
-def _contained(since: datetime | None, link: Link) -> bool:
-    return since is not None and link.since >= since
+def _contained(principal: Principal, link: Link) -> bool:
+    # What the principal hands out after it was enabled again is another matter.
+    since, at = principal.contained_since, principal.contained_at
+    return since is not None and at is not None and since <= link.since <= at
 
 
 def _token_counts(snapshot: Snapshot, now: datetime) -> Denied | None:

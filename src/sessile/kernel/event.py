@@ -7,7 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
-from sessile.kernel.session import Client
+from sessile.kernel.assurance import Method
+from sessile.kernel.principal import Principal, Status
+from sessile.kernel.session import Client, Session, SessionKind
 
 
 class EventName(StrEnum):
@@ -60,3 +62,69 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     by: Actor = SYSTEM
     cause: str | None = None
     details: dict[str, str | int | list[str]] = {}
+
+
+_BEGUN = {SessionKind.DELEGATED: EventName.SESSION_DELEGATED, SessionKind.KEY: EventName.KEY_MINTED}
+_STATUS = {
+    Status.ACTIVE: EventName.PRINCIPAL_ENABLED,
+    Status.DISABLED: EventName.PRINCIPAL_DISABLED,
+    Status.DELETED: EventName.PRINCIPAL_DELETED,
+}
+_LISTED = 100
+
+
+def begun_event(session: Session, giver: Session | None) -> Event:
+    """A session began; for what was handed out, by whom."""
+    details: dict[str, str | int | list[str]] = {"kind": session.kind.value}
+    if session.authentications and giver is None:
+        details["method"] = session.authentications[-1].method.value
+    if session.kind in _BEGUN:
+        details |= {"scopes": sorted(session.scopes), "expires": session.expires.isoformat()}
+    by = session if giver is None else giver
+    return Event(
+        name=_BEGUN.get(session.kind, EventName.SESSION_BEGUN), principal=session.principal, uid=session.uid,
+        session=session.id, by=Actor(name=by.principal or "anonymous", session=by.id, client=session.client),
+        details=details,
+    )  # fmt: skip
+
+
+def changed_event(name: EventName, session: Session, by: Actor | None = None, method: Method | None = None) -> Event:
+    """A session's token was rotated, or it was elevated by a method."""
+    return Event(
+        name=name, principal=session.principal, uid=session.uid, session=session.id,
+        by=by or Actor(name=session.principal or "anonymous", session=session.id, client=session.client),
+        details={} if method is None else {"method": method.value},
+    )  # fmt: skip
+
+
+def ended_event(session: Session, cause: str, by: Actor) -> Event:
+    """One session ended as a consequence of something else: the concurrency limit, its replacement."""
+    return Event(
+        name=EventName.SESSION_REVOKED, principal=session.principal, uid=session.uid, session=session.id, by=by,
+        cause=cause,
+    )  # fmt: skip
+
+
+def ending_event(
+    target: Session | Principal | None, *, cause: str, by: Actor, status: Status | None, contained: bool,
+    password: bool, revoked: int | None, sessions: list[str],
+) -> Event:  # fmt: skip
+    """One call that ended a session, all of a principal or (target None) everybody."""
+    details: dict[str, str | int | list[str]] = {"sessions": sessions[:_LISTED]}
+    if revoked is not None:
+        details["revoked"] = revoked
+    if isinstance(target, Session):
+        name = EventName.SESSION_CONTAINED if contained else EventName.SESSION_REVOKED
+        return Event(
+            name=name, principal=target.principal, uid=target.uid, session=target.id, by=by, cause=cause,
+            details=details,
+        )  # fmt: skip
+    if target is None:
+        return Event(name=EventName.EVERYONE_REVOKED, by=by, cause=cause, details=details)
+    if status is not None:
+        name = _STATUS[status]
+    elif password:
+        name = EventName.PASSWORD_SET
+    else:
+        name = EventName.PRINCIPAL_CONTAINED if contained else EventName.PRINCIPAL_REVOKED
+    return Event(name=name, principal=target.name, uid=target.uid, by=by, cause=cause, details=details)

@@ -46,6 +46,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """The session that this one takes the place of, in the same browser."""
     fence: Fence | None = None
 
+    def __post_init__(self) -> None:
+        if (self.giver is None) != (self.tie is None):
+            raise ValueError("a child has a giver and a tie to it, a root has neither")
+
 
 class Wider(ValueError):
     """More scopes than the giver or the principal has."""
@@ -86,15 +90,22 @@ def issue(
 
 def elevate(session: Session, method: Method | None, *, policy: Policy, now: datetime) -> Session:
     """The session after an event (or a privilege change, without a method): a new generation, and with an
-    authentication both limits start anew (63B-4 5.2)."""
+    authentication both limits start anew (63B-4 5.2); a life that was issued shorter than the policy's stays so.
+
+    Raises:
+        ValueError: not a browser session; nothing else is elevated.
+    """
+    if session.kind is not SessionKind.BROWSER:
+        raise ValueError("only a browser session is elevated")
     changed = msgspec.structs.replace(session, generation=session.generation + 1, rotated=now, last_seen=now)
     if method is None:
         return changed
     latest = tuple(event for event in session.authentications if event.method is not method)
+    as_issued = session.expires - (session.authenticated or session.created)
     return msgspec.structs.replace(
         changed,
         authentications=(*latest, Authentication(method, now)),
-        expires=now + policy.overall,
+        expires=now + min(as_issued, policy.overall),
         idle=policy.idle,
     )
 

@@ -51,7 +51,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     rotate_after: timedelta | None = timedelta(minutes=15)
     """Age at which a browser's token gets a successor; None: only events rotate."""
     grace: timedelta = timedelta(seconds=60)
-    """How long an old token still counts after its successor's first use."""
+    """How long an old token still counts after its successor's first use. Read at the check: a change reaches
+    back, in both directions."""
     strict_replay: bool = True
     """An old token after the grace ends the session; False: only if the client differs, else only the token."""
     binding: frozenset[Trait] = frozenset()
@@ -74,6 +75,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("grace is between 0 and 10 minutes")
         if self.assurance not in (1, 2, 3):
             raise ValueError("assurance is 1, 2 or 3")
+        if (self.assurance == 3 or self.preset == "aal3") and self.overall > timedelta(hours=12):
+            raise ValueError("at assurance 3 overall is at most 12 hours (NIST SP 800-63B-4, 2.3.3)")
         if self.max_sessions is not None and self.max_sessions < 1:
             raise ValueError("max_sessions is at least 1")
         if not 1 <= self.max_depth <= 8:

@@ -57,7 +57,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """uid of the principal that answers for this one; None for people."""
     purpose: str = ""
     contained_since: datetime | None = None
-    """What this principal handed out from this instant on is over, by whichever tie."""
+    contained_at: datetime | None = None
+    """What this principal handed out from `contained_since` to `contained_at` is over, by whichever tie."""
 
 
 def new_principal(

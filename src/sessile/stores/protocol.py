@@ -7,6 +7,7 @@ Rules for every method:
 * `now` is the store's clock (aware UTC), read inside the transaction; callers never pass it.
 * Not found is `NotFound`; a store that cannot answer raises `StoreUnavailable` and is asked again later. No
   other exception of a driver passes through.
+* Events are made by `kernel.event`'s functions, so that every store records the same.
 * Whatever can turn a yes into a no (end, rotation by event, confirm, epoch, status, policy) appends a row to
   the **journal** in the same transaction and is announced to the near cache as the object it touched:
   `s:<session id>`, `p:<uid>`, `policy:<name>` or `all`. Nothing else is announced.
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 PREDECESSORS = 8
 """How many rotated-out tokens of a session are remembered; older ones are unknown."""
+TOMBSTONE = timedelta(days=7)
+"""How long past its end a session is kept at least, so that whoever comes with its token is told why."""
 PAGE = 100
 """Rows of a page, at most 1,000."""
 
@@ -91,6 +94,8 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     """
     keep_digest: bytes | None = None
     """The token that `keep` has from now on; its earlier ones are superseded."""
+    keep_method: Method | None = None
+    """The authentication event that `keep` gets with it: the password that was asked for before it was changed."""
     credential: Credential | None = None
     """With `uid`: set together with the new epoch."""
     scopes: frozenset[str] | None = None
@@ -169,7 +174,8 @@ class Store(Protocol):
         """
 
     async def touch(self, seen: Mapping[str, datetime]) -> None:
-        """Move `last_seen` forward. Per session, and only if it has not ended, by status, epoch or idle limit."""
+        """Move `last_seen` forward, each session by itself, and only if it was alive at that instant and has not
+        ended since. An instant in the future counts as now."""
 
     async def end(self, end: End) -> Ended:
         """End a session, all of a principal, or everybody's of some kinds. Idempotent: what has ended stays as

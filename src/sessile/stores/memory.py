@@ -1,0 +1,531 @@
+"""The memory store: everything in this process, for tests, trials and as the plainest reading of the protocol.
+
+Every mutation runs to its end in one turn of the event loop, validated first and written last, so it is atomic
+without a lock. Nothing survives the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from sessile.clock import Clock
+from sessile.errors import Conflict, LimitExceeded, NotFound
+from sessile.kernel.assurance import Method
+from sessile.kernel.decide import Ancestor, Denied, Snapshot, TokenState, holds, info, is_live
+from sessile.kernel.event import (
+    SYSTEM,
+    Actor,
+    Event,
+    EventName,
+    begun_event,
+    changed_event,
+    ended_event,
+    ending_event,
+)  # fmt: skip
+from sessile.kernel.issue import Draft, Fence, confirm, elevate, issue
+from sessile.kernel.policy import AtLimit, Policy
+from sessile.kernel.principal import OPERATOR, Principal, PrincipalKind, Status, new_epoch
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import Session, SessionInfo, SessionKind
+from sessile.near import NearCache
+from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Credential, End, Ended, Page
+
+T = TypeVar("T")
+
+_IDS = 100
+
+
+class _Token(msgspec.Struct):
+    session: str
+    state: TokenState
+    since: datetime
+
+
+class MemoryStore:
+    """`Store` and `Directory` in dictionaries."""
+
+    local = True
+    delta = timedelta(0)
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._near = NearCache(1)
+        self._mark = 0
+        self._principals: dict[str, Principal] = {}
+        self._names: dict[str, str] = {}
+        self._policies: dict[str, Policy] = {}
+        self._everyone = {kind: new_epoch() for kind in SessionKind}
+        self._sign_in_locked: datetime | None = None
+        self._sessions: dict[str, Session] = {}
+        self._keep_until: dict[str, datetime] = {}
+        self._tokens: dict[bytes, _Token] = {}
+        self._salts: dict[str, bytes] = {}
+        self._data: dict[str, tuple[int, bytes]] = {}
+        self._credentials: dict[tuple[str, str, str], Credential] = {}
+        self._events: list[Event] = []
+        self._facts: dict[str, bytes] = {}
+
+    async def open(self, near: NearCache) -> None:
+        self._near = near
+        near.drop(self._mark)
+
+    async def close(self) -> None:
+        """Keeps what it holds: it can be opened again."""
+
+    def current(self, now: int) -> bool:
+        return True
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def read(self, digest: bytes) -> Snapshot | None:
+        return self._snapshot(digest, self._clock.now())
+
+    def _snapshot(self, digest: bytes, now: datetime) -> Snapshot | None:
+        token = self._tokens.get(digest)
+        if token is None:
+            return None
+        return msgspec.structs.replace(
+            self._view(self._sessions[token.session], now), token_state=token.state, token_since=token.since
+        )
+
+    def _view(self, session: Session, now: datetime) -> Snapshot:
+        return Snapshot(
+            session=session, principal=self._principal(session.uid), policy=self._policy_of(session),
+            ancestors=tuple(
+                Ancestor(link, above, self._principal(link.uid), self._policy_of(above) if above else None)
+                for link in session.lineage
+                for above in (self._sessions.get(link.session),)
+            ),
+            everyone=dict(self._everyone), now=now, mark=self._mark,
+        )  # fmt: skip
+
+    def _principal(self, uid: str | None) -> Principal | None:
+        return self._principals.get(uid) if uid is not None else None
+
+    def _policy_of(self, session: Session) -> Policy | None:
+        principal = self._principal(session.uid)
+        return self._policies.get(principal.policy if principal else "default")
+
+    # -- beginning ----------------------------------------------------------------------------------------------
+
+    async def begin(self, draft: Draft) -> Begun:
+        now = self._clock.now()
+        principal = self._beginner(draft, now)
+        giver = self._snapshot(draft.giver, now) if draft.giver is not None else None
+        if draft.giver is not None and (denied := holds(giver, now)) is not None:
+            raise Conflict(f"the session that hands out is over: {denied.reason}", denied)
+        policy = self._policies.get(principal.policy if principal else "default")
+        if policy is None:
+            raise Conflict("the principal's policy is missing from the store: set it again")
+        session = issue(
+            draft, principal=principal, policy=policy, everyone=self._everyone[draft.kind], giver=giver, now=now
+        )
+        replaced = self._sessions.get(draft.replaces) if draft.replaces is not None else None
+        surplus = self._surplus(session, policy, replaced, now)
+
+        touched = []
+        if replaced is not None and replaced.ended is None:
+            if replaced.kind is SessionKind.ANONYMOUS and replaced.id in self._data:
+                self._data[session.id] = self._data.pop(replaced.id)
+            by = Actor(name=session.principal or "anonymous", session=session.id, client=draft.client)
+            self._end_session(replaced, "replaced", by, now)
+            self._append(ended_event(self._sessions[replaced.id], "replaced", by), now)
+            touched.append(f"s:{replaced.id}")
+        for old in surplus:
+            self._end_session(old, "limit", SYSTEM, now)
+            self._append(ended_event(old, "limit", SYSTEM), now)
+            touched.append(f"s:{old.id}")
+        self._sessions[session.id] = session
+        self._keep_until[session.id] = session.expires + TOMBSTONE
+        for link in session.lineage:
+            self._keep_until[link.session] = max(self._keep_until[link.session], self._keep_until[session.id])
+        self._tokens[draft.digest] = _Token(session.id, TokenState.CURRENT, now)
+        self._append(begun_event(session, giver.session if giver else None), now)
+        self._announce(*touched)
+        return Begun(self._view(session, now), tuple(old.id for old in surplus))
+
+    def _beginner(self, draft: Draft, now: datetime) -> Principal | None:
+        if draft.uid is None:
+            return None
+        principal = self._principals.get(draft.uid)
+        if principal is None:
+            raise NotFound("no such principal")
+        if principal.status is not Status.ACTIVE:
+            raise Conflict(f"{principal.name} is {principal.status}", Denied(reason=Reason.DISABLED))
+        fence = draft.fence
+        if fence is not None and (
+            fence.uid != principal.uid
+            or fence.epoch != principal.epoch
+            or fence.everyone != self._everyone[SessionKind.BROWSER]
+        ):
+            raise Conflict("the password or the epoch changed while signing in: sign in again")
+        locked = self._sign_in_locked
+        if (
+            draft.kind is SessionKind.BROWSER
+            and locked is not None
+            and now < locked
+            and OPERATOR not in principal.scopes
+        ):
+            raise Conflict(f"sign-in is locked by an operator until {locked:%H:%M} UTC")
+        return principal
+
+    def _surplus(self, session: Session, policy: Policy, replaced: Session | None, now: datetime) -> list[Session]:
+        if session.kind is not SessionKind.BROWSER or policy.max_sessions is None:
+            return []
+        live = [
+            other
+            for other in self._sessions.values()
+            if other.uid == session.uid
+            and other.kind is SessionKind.BROWSER
+            and other is not replaced
+            and is_live(self._view(other, now), now)
+        ]
+        over = len(live) + 1 - policy.max_sessions
+        if over <= 0:
+            return []
+        if policy.at_limit is AtLimit.REFUSE:
+            raise LimitExceeded(f"{session.principal} has {len(live)} sessions, as many as the policy allows: end one")
+        return sorted(live, key=lambda other: (other.last_seen, other.id))[:over]
+
+    # -- tokens -------------------------------------------------------------------------------------------------
+
+    async def offer(self, presented: bytes, salt: bytes, successor: bytes) -> bytes | None:
+        now = self._clock.now()
+        snapshot = self._snapshot(presented, now)
+        if snapshot is None or snapshot.token_state is not TokenState.CURRENT or holds(snapshot, now) is not None:
+            return None
+        session_id = snapshot.session.id
+        if session_id not in self._salts:
+            self._salts[session_id] = salt
+            self._tokens[successor] = _Token(session_id, TokenState.SUCCESSOR, now)
+        return self._salts[session_id]
+
+    async def confirm(self, successor: bytes) -> None:
+        now = self._clock.now()
+        snapshot = self._snapshot(successor, now)
+        if snapshot is None or snapshot.token_state is not TokenState.SUCCESSOR or not is_live(snapshot, now):
+            return
+        session = snapshot.session
+        for token in self._tokens_of(session.id).values():
+            if token.state is TokenState.CURRENT:
+                token.state, token.since = TokenState.PREDECESSOR, now
+        self._tokens[successor] = _Token(session.id, TokenState.CURRENT, now)
+        self._sessions[session.id] = changed = confirm(session, now)
+        del self._salts[session.id]
+        self._forget_old(session.id)
+        self._append(changed_event(EventName.SESSION_ROTATED, changed), now)
+        self._announce(f"s:{session.id}")
+
+    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
+        now = self._clock.now()
+        snapshot = self._snapshot(presented, now)
+        denied = holds(snapshot, now, stepping_up=True)
+        if denied is not None:
+            raise Conflict(f"this session cannot go on: {denied.reason}", denied)
+        assert snapshot is not None  # noqa: S101 - `holds` denied otherwise
+        assert snapshot.policy is not None  # noqa: S101
+        session = snapshot.session
+        self._supersede(session.id, snapshot.policy, now)
+        changed = elevate(session, method, policy=snapshot.policy, now=now)
+        self._put(changed)
+        self._tokens[digest] = _Token(session.id, TokenState.CURRENT, now)
+        self._forget_old(session.id)
+        name = EventName.SESSION_ROTATED if method is None else EventName.SESSION_ELEVATED
+        self._append(changed_event(name, changed, by, method), now)
+        self._announce(f"s:{session.id}")
+        return self._view(changed, now)
+
+    def _tokens_of(self, session_id: str) -> dict[bytes, _Token]:
+        return {digest: token for digest, token in self._tokens.items() if token.session == session_id}
+
+    def _supersede(self, session_id: str, policy: Policy, now: datetime) -> None:
+        """Grace never crosses an event. A predecessor past its grace stays one: it is still a sign of theft."""
+        for token in self._tokens_of(session_id).values():
+            past = token.state is TokenState.PREDECESSOR and now >= token.since + policy.grace
+            if token.state is not TokenState.SUPERSEDED and not past:
+                token.state, token.since = TokenState.SUPERSEDED, now
+        self._salts.pop(session_id, None)
+
+    def _forget_old(self, session_id: str) -> None:
+        old = [
+            (token.since, digest)
+            for digest, token in self._tokens_of(session_id).items()
+            if token.state in (TokenState.PREDECESSOR, TokenState.SUPERSEDED)
+        ]
+        for _, digest in sorted(old, reverse=True)[PREDECESSORS:]:
+            del self._tokens[digest]
+
+    def _put(self, session: Session) -> None:
+        self._sessions[session.id] = session
+        self._keep_until[session.id] = max(self._keep_until[session.id], session.expires + TOMBSTONE)
+
+    async def touch(self, seen: Mapping[str, datetime]) -> None:
+        now = self._clock.now()
+        for session_id, at in seen.items():
+            session = self._sessions.get(session_id)
+            # As it was at the act, not as it is at this late flush: an act before the idle limit counts.
+            at = min(at, now)
+            if session is not None and at > session.last_seen and is_live(self._view(session, at), at):
+                self._sessions[session_id] = msgspec.structs.replace(session, last_seen=at)
+
+    # -- ending -------------------------------------------------------------------------------------------------
+
+    async def end(self, end: End) -> Ended:
+        now = self._clock.now()
+        if end.session is not None:
+            revoked, ids = self._end_one(end, end.session, now)
+            touched = [f"s:{end.session}"]
+        elif end.uid is not None:
+            revoked, ids = self._end_principal(end, end.uid, now)
+            touched = [f"p:{end.uid}"]
+        else:
+            revoked, ids = None, []
+            for kind in end.everyone:
+                self._everyone[kind] = new_epoch()
+            if end.lock_sign_in is not None:
+                self._sign_in_locked = now + end.lock_sign_in
+            touched = ["all"]
+        event = ending_event(
+            self._target(end), cause=end.cause, by=end.by, status=end.status, contained=end.contain_since is not None,
+            password=end.credential is not None, revoked=revoked, sessions=ids,
+        )  # fmt: skip
+        self._append(event, now)
+        self._announce(*touched)
+        return Ended(now, self._mark, revoked, tuple(ids[:_IDS]))
+
+    def _target(self, end: End) -> Session | Principal | None:
+        return self._sessions[end.session] if end.session is not None else self._principal(end.uid)
+
+    def _end_one(self, end: End, session_id: str, now: datetime) -> tuple[int, list[str]]:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise NotFound(f"no session {session_id}")
+        ids = [s.id for s in self._below(session) if is_live(self._view(s, now), now)]
+        if end.contain_since is not None:
+            since = min(end.contain_since, session.contained_since or end.contain_since)
+            session = self._sessions[session_id] = msgspec.structs.replace(session, contained_since=since)
+        self._end_session(session, end.cause, end.by, now)
+        return len(ids), ids
+
+    def _end_principal(self, end: End, uid: str, now: datetime) -> tuple[int, list[str]]:
+        principal = self._principals.get(uid)
+        if principal is None or principal.status is Status.DELETED:
+            raise NotFound("no such principal")
+        if end.policy is not None and end.policy not in self._policies:
+            raise NotFound(f"no policy is named {end.policy!r}")
+        kept = self._sessions.get(end.keep) if end.keep is not None else None
+        if end.keep is not None and (kept is None or kept.uid != uid or not is_live(self._view(kept, now), now)):
+            raise Conflict("the session that was to go on is over")
+        ids = [s.id for s in self._of(uid) if is_live(self._view(s, now), now) and s is not kept]
+        principal = self._principals[uid] = msgspec.structs.replace(
+            principal,
+            epoch=new_epoch(),
+            status=end.status or principal.status,
+            scopes=principal.scopes if end.scopes is None else end.scopes,
+            policy=end.policy or principal.policy,
+            **_containment(principal, end.contain_since, now),
+        )
+        if end.status is Status.DELETED:
+            del self._names[principal.name]
+        if end.credential is not None:
+            self._store_credential(end.credential, now)
+        if kept is not None:
+            policy = self._policies[principal.policy]
+            if end.keep_digest is not None:
+                self._supersede(kept.id, policy, now)
+                self._tokens[end.keep_digest] = _Token(kept.id, TokenState.CURRENT, now)
+                self._forget_old(kept.id)
+            self._put(
+                msgspec.structs.replace(elevate(kept, end.keep_method, policy=policy, now=now), epoch=principal.epoch)
+            )
+        return len(ids), ids
+
+    def _end_session(self, session: Session, cause: str, by: Actor, now: datetime) -> None:
+        if session.ended is None:
+            self._sessions[session.id] = msgspec.structs.replace(session, ended=now, cause=cause, ended_by=by.name)
+
+    def _below(self, session: Session) -> Iterator[Session]:
+        """The session and all whose life hangs on it."""
+        yield session
+        for other in list(self._sessions.values()):
+            if other.parent == session.id:
+                yield from self._below(other)
+
+    def _of(self, uid: str) -> Iterator[Session]:
+        return (session for session in self._sessions.values() if session.uid == uid)
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    async def sessions(
+        self, *, uid: str | None = None, giver: str | None = None, root: str | None = None, ended: bool = False,
+        after: str | None = None, limit: int = PAGE,
+    ) -> Page[SessionInfo]:  # fmt: skip
+        now = self._clock.now()
+        if root is not None:
+            found = [s for s in self._sessions.values() if s.id == root or any(a.session == root for a in s.lineage)]
+            found.sort(key=lambda s: (len(s.lineage), s.created, s.id))
+        else:
+            found = [s for s in self._sessions.values() if s.uid is not None and uid in (None, s.uid)]
+            if giver is not None:
+                found = [s for s in found if s.lineage and s.lineage[0].uid == giver]
+            found.sort(key=lambda s: (s.created, s.id), reverse=True)
+        return _page([shown for s in found if (shown := self._info(s, now)).live or ended], after, limit)
+
+    async def session(self, session_id: str) -> SessionInfo | None:
+        session = self._sessions.get(session_id)
+        return self._info(session, self._clock.now()) if session is not None else None
+
+    def _info(self, session: Session, now: datetime) -> SessionInfo:
+        return info(self._view(session, now), now)
+
+    async def read_data(self, session_id: str) -> tuple[int, bytes]:
+        return self._data.get(session_id, (0, b""))
+
+    async def write_data(self, session_id: str, version: int, data: bytes) -> bool:
+        session = self._sessions.get(session_id)
+        if session is None or not is_live(self._view(session, now := self._clock.now()), now):
+            return False
+        if self._data.get(session_id, (0, b""))[0] != version:
+            return False
+        self._data[session_id] = (version + 1, data)
+        return True
+
+    async def sweep(self, limit: int = 500) -> int:
+        now = self._clock.now()
+        over = [
+            session_id
+            for session_id, keep_until in self._keep_until.items()
+            if now >= keep_until and not is_live(self._view(self._sessions[session_id], now), now)
+        ][:limit]
+        for session_id in over:
+            for digest in self._tokens_of(session_id):
+                del self._tokens[digest]
+            for table in (self._sessions, self._keep_until, self._salts, self._data):
+                table.pop(session_id, None)
+        return len(over)
+
+    # -- the directory ------------------------------------------------------------------------------------------
+
+    async def fence(self, name: str) -> tuple[Principal, Fence] | None:
+        principal = self._principal(self._names.get(name))
+        if principal is None:
+            return None
+        return principal, Fence(principal.uid, principal.epoch, self._everyone[SessionKind.BROWSER])
+
+    async def principal(self, *, name: str | None = None, uid: str | None = None) -> Principal | None:
+        return self._principal(self._names.get(name) if name is not None else uid)
+
+    async def principals(
+        self, *, kind: PrincipalKind | None = None, search: str = "", owner: str | None = None,
+        after: str | None = None, limit: int = PAGE,
+    ) -> Page[Principal]:  # fmt: skip
+        found = [
+            principal
+            for name, uid in sorted(self._names.items())
+            for principal in (self._principals[uid],)
+            if search in name and kind in (None, principal.kind) and owner in (None, principal.owner)
+        ]
+        return _page(found, after, limit)
+
+    async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
+        if principal.name in self._names:
+            raise Conflict(f"a principal is named {principal.name} already")
+        now = self._clock.now()
+        self._principals[principal.uid] = principal
+        self._names[principal.name] = principal.uid
+        if credential is not None:
+            self._store_credential(credential, now)
+        self._append(
+            Event(name=EventName.PRINCIPAL_REGISTERED, principal=principal.name, uid=principal.uid, by=by), now
+        )
+
+    async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
+        principal = self._principals.get(uid)
+        if principal is None or principal.status is Status.DELETED:
+            raise NotFound("no such principal")
+        changed = self._principals[uid] = msgspec.structs.replace(principal, owner=owner, purpose=purpose)
+        self._append(Event(name=EventName.PRINCIPAL_CHANGED, principal=changed.name, uid=uid, by=by), self._clock.now())
+        return changed
+
+    async def policy(self, name: str) -> Policy | None:
+        return self._policies.get(name)
+
+    async def policies(self) -> Sequence[Policy]:
+        return [policy for _, policy in sorted(self._policies.items())]
+
+    async def set_policy(self, policy: Policy, by: Actor) -> Ended:
+        stored = self._policies.get(policy.name)
+        if stored is not None and policy.version <= stored.version:
+            raise Conflict(f"policy {policy.name!r} has version {stored.version}: give yours a higher one")
+        now = self._clock.now()
+        self._policies[policy.name] = policy
+        self._append(
+            Event(name=EventName.POLICY_CHANGED, by=by, details={"policy": policy.name, "version": policy.version}),
+            now,
+        )
+        self._announce(f"policy:{policy.name}")
+        return Ended(now, self._mark, None)
+
+    async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None:
+        return self._credentials.get((uid, kind, id))
+
+    async def set_credential(self, credential: Credential, event: Event | None = None) -> None:
+        if credential.uid not in self._principals:
+            raise NotFound("no such principal")
+        now = self._clock.now()
+        self._store_credential(credential, now)
+        if event is not None:
+            self._append(event, now)
+
+    def _store_credential(self, credential: Credential, now: datetime) -> None:
+        key = (credential.uid, credential.kind, credential.id)
+        self._credentials[key] = msgspec.structs.replace(credential, changed=now)
+
+    async def record(self, event: Event) -> None:
+        self._append(event, self._clock.now())
+
+    async def events(
+        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
+        latest: bool = False,
+    ) -> Sequence[Event]:  # fmt: skip
+        found: Iterable[Event] = reversed(self._events) if latest else self._events[after:]
+        matching = (e for e in found if uid in (None, e.uid) and session in (None, e.session))
+        return [event for event, _ in zip(matching, range(limit), strict=False)]
+
+    async def fact(self, name: str) -> bytes | None:
+        return self._facts.get(name)
+
+    async def set_fact(self, name: str, value: bytes) -> bytes:
+        return self._facts.setdefault(name, value)
+
+    async def statistics(self) -> Mapping[str, int]:
+        now = self._clock.now()
+        counts = {f"sessions_{kind}": 0 for kind in SessionKind}
+        for session in self._sessions.values():
+            if is_live(self._view(session, now), now):
+                counts[f"sessions_{session.kind}"] += 1
+        return counts | {"principals": len(self._names), "events": len(self._events), "journal": self._mark}
+
+    def _append(self, event: Event, now: datetime) -> None:
+        self._events.append(msgspec.structs.replace(event, seq=len(self._events) + 1, at=now))
+
+    def _announce(self, *objects: str) -> None:
+        if objects:
+            self._mark += 1
+            self._near.apply(self._mark, objects)
+
+
+def _containment(principal: Principal, since: datetime | None, now: datetime) -> dict[str, datetime]:
+    if since is None:
+        return {}
+    return {"contained_since": min(since, principal.contained_since or since), "contained_at": now}
+
+
+def _page(items: Sequence[T], after: str | None, limit: int) -> Page[T]:
+    start = int(after) if after is not None and after.isdecimal() else 0
+    more = start + limit < len(items)
+    return Page(items[start : start + limit], str(start + limit) if more else None)
