@@ -473,13 +473,19 @@ class MemoryStore:
     async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None:
         return self._credentials.get((uid, kind, id))
 
-    async def set_credential(self, credential: Credential, event: Event | None = None) -> None:
+    async def set_credential(
+        self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
+    ) -> bool:
         if credential.uid not in self._principals:
             raise NotFound("no such principal")
+        stored = self._credentials.get((credential.uid, credential.kind, credential.id))
+        if instead_of is not None and (stored is None or stored.value != instead_of):
+            return False
         now = self._clock.now()
         self._store_credential(credential, now)
         if event is not None:
             self._append(event, now)
+        return True
 
     def _store_credential(self, credential: Credential, now: datetime) -> None:
         key = (credential.uid, credential.kind, credential.id)
