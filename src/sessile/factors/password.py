@@ -162,6 +162,7 @@ class Passwords:
         await self._authority.end(
             End(
                 uid=stored.uid, cause=KIND, keep=session.id, keep_digest=digest(token),
+                keep_method=Method.PASSWORD,
                 credential=Credential(uid=stored.uid, kind=KIND, value=hashed.encode()),
             ),
             by=active,

@@ -1,0 +1,5 @@
+"""The server around the library: sign-in, account and console pages, the JSON API, forward-auth."""
+
+from sessile.server.settings import DemoGuide, DemoPerson, Settings
+
+__all__ = ["DemoGuide", "DemoPerson", "Settings"]

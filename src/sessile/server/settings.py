@@ -1,0 +1,93 @@
+"""What a server is started with. Serialisable, so that every worker process gets the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from sessile.kernel.policy import Policy
+from sessile.web.client import TrustedPeers
+from sessile.web.cookie import CookieSpec
+from sessile.web.hosts import LOOPBACK, AllowedHosts, configured_origin
+
+ENVIRONMENT = "SESSILE_SETTINGS"
+"""The variable that hands the settings, as JSON, to worker processes."""
+
+
+class DemoPerson(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who may sign in to a demo; the login page shows all of it, the password too."""
+
+    name: str
+    password: str
+    role: str
+    """In words."""
+    hint: str
+    """What to try as this person."""
+
+
+class DemoGuide(msgspec.Struct, frozen=True, kw_only=True):
+    people: tuple[DemoPerson, ...]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A server's settings.
+
+    Raises:
+        ValueError: a value does not fit; the message names the cure and shows no password.
+    """
+
+    database: str = "sqlite:///sessile.db"
+    """URL of the store: `sqlite:///path` or `memory:`."""
+    sessions: str | None = None
+    """URL of another store for the sessions; None: in the database."""
+    origins: tuple[str, ...] = ()
+    """The public origins, as browsers see them (`https://console.example.com`). Needed behind a proxy."""
+    allowed_hosts: tuple[str, ...] = LOOPBACK
+    """Host headers that are answered, beside those of `origins`."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-* headers are believed."""
+    key_file: Path | None = None
+    """The server's secret key; None: beside the SQLite file, `sessile.db` → `sessile.key`."""
+    cookie_name: str = "__Host-sessile"
+    policy: Policy | None = None
+    """What the default policy is; None: what the store has, or `Policy.aal2()`."""
+    demo: DemoGuide | None = None
+
+    def __post_init__(self) -> None:
+        for origin in self.origins:
+            configured_origin(origin)
+        AllowedHosts(self.allowed_hosts, self.origins)
+        TrustedPeers(self.trusted_proxies)
+        CookieSpec(name=self.cookie_name)
+        if self.sessions not in (None, self.database):
+            raise ValueError("sessions live in the database in this version: leave the URL of the session store out")
+
+    @property
+    def key_path(self) -> Path | None:
+        """Where the secret key is kept; None for a store that dies with the process, and so does its key."""
+        if self.key_file is not None:
+            return self.key_file
+        scheme, _, path = self.database.partition(":///")
+        return Path(path).absolute().with_suffix(".key") if scheme == "sqlite" else None
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self, enc_hook=_encode).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError for anything but what `to_json` writes."""
+        return msgspec.json.decode(text, type=cls, dec_hook=_decode)
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(type(value))
+
+
+def _decode(kind: type, value: Any) -> Path:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError(kind)
