@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from sessile.checks import Checks, make_active, run_now
+from sessile.checks import Checks, make_active, nanoseconds, run_now
 from sessile.clock import Clock, SystemClock
 from sessile.data import SessionData, encode
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused
@@ -39,6 +39,7 @@ from sessile.near import NearCache
 from sessile.receipt import Issued, Receipt
 from sessile.stores import open_url
 from sessile.stores.protocol import Credential, End, Ended, Page
+from sessile.trust import settle
 from sessile.upkeep import Upkeep
 
 T = TypeVar("T")
@@ -352,12 +353,11 @@ class Authority(Checks):
         ended: Ended = await asyncio.shield(self.store.end(msgspec.structs.replace(end, by=actor)))
         # From the received acknowledgement on, also when there was nothing left to end: another revoker's
         # receipt is not ours (review 8).
-        delta = self.store.delta
-        settle = delta * (1 + 2 * CLOCK_DRIFT) + timedelta(milliseconds=10) if delta else timedelta(0)
-        if wait and settle:
-            await asyncio.sleep(settle.total_seconds())
+        settling = timedelta(microseconds=settle(nanoseconds(self.store.delta), CLOCK_DRIFT) // 1000)
+        if wait and settling:
+            await asyncio.sleep(settling.total_seconds())
         return Receipt(
-            revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at, effective=ended.at + settle,
+            revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at, effective=ended.at + settling,
             sessions=ended.sessions,
         )  # fmt: skip
 

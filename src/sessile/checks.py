@@ -64,14 +64,15 @@ class Checks:
         """
         if len(token) != TOKEN_LENGTH:
             return None
-        now = self._elapsed()
-        if not self._current(now):
-            return None
         try:
             entry = self._cached(sha256(token.encode()).digest())
         except UnicodeEncodeError:
             return None
-        if entry is None or now >= entry.good_until:
+        if entry is None:
+            return None
+        # The clock is read after the look-up, inside every check: never a flag, never a time from before.
+        now = self._elapsed()
+        if not self._current(now) or now >= entry.good_until:  # an entry invalidated by now is good until never
             return None
         active = entry.active
         if entry.binding is not None and not shows(client, entry.binding):
@@ -109,49 +110,49 @@ class Checks:
     async def _strict(
         self, token: str, key: bytes, client: Client | None, requirement: Requirement, touch: bool
     ) -> Active | Denied:
-        started = self._elapsed()
-        snapshot = await self.store.read(key)
-        if snapshot is None:
-            return Denied(reason=Reason.UNKNOWN)
-        denied = decide(snapshot, snapshot.now, client=client)
-        if denied is not None and denied.reason is Reason.IDLE and self._upkeep is not None:
-            # Acts of the last moment may not be written yet.
-            await self._upkeep.flush()
-            snapshot = await self.store.read(key) or snapshot
+        with self._near.reading() as reading:
+            started = self._elapsed()
+            snapshot = await self.store.read(key)
+            if snapshot is None:
+                return Denied(reason=Reason.UNKNOWN)
             denied = decide(snapshot, snapshot.now, client=client)
-        if denied is not None and denied.reason is Reason.REPLAYED:
-            await self._replayed(snapshot, client)
-            return denied
-        if denied is None and snapshot.token_state is TokenState.SUCCESSOR:
-            await self.store.confirm(key)
-            return await self._strict(token, key, client, requirement, touch)
-        active = make_active(snapshot, key, rotation_seed(token))
+            if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
+                active = make_active(snapshot, key, rotation_seed(token))
+                entry = self._entry(active, snapshot, started)
+                self._near.put(key, entry, reading)
+                if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
+                    return denied
+                if touch and started >= entry.touch_at:
+                    self._touch(entry, started)
+                return active
         if denied is None:
-            entry = self._keep(active, snapshot, started)
-            denied = demand(snapshot.session, requirement, snapshot.now)
-            if denied is None and touch and started >= entry.touch_at:
-                self._touch(entry, started)
+            await self.store.confirm(key)
+        elif denied.reason is Reason.IDLE and self._upkeep is not None and await self._upkeep.flush():
+            pass  # acts of the last moment were not written yet: look again
         elif denied.reason is Reason.ASSURANCE and requirement.below_policy:
             denied = decide(snapshot, snapshot.now, client=client, requirement=requirement)
-        return active if denied is None else denied
+            return make_active(snapshot, key, rotation_seed(token)) if denied is None else denied
+        else:
+            if denied.reason is Reason.REPLAYED:
+                await self._replayed(snapshot, client)
+            return denied
+        return await self._strict(token, key, client, requirement, touch)
 
-    def _keep(self, active: Active, snapshot: Snapshot, started: int) -> Entry:
+    def _entry(self, active: Active, snapshot: Snapshot, started: int) -> Entry:
         session, policy = snapshot.session, snapshot.policy or Policy()
         objects = {f"s:{session.id}", f"p:{session.uid}", f"policy:{policy.name}"}
         for above in snapshot.ancestors:
             objects |= {f"s:{above.link.session}", f"p:{above.link.uid}"}
             if above.policy is not None:
                 objects.add(f"policy:{above.policy.name}")
-        entry = Entry(
+        return Entry(
             active,
             # `started` was read before the store's clock: never late.
-            good_until=started + min(_nanoseconds(horizon(snapshot) - snapshot.now), CACHE_SECONDS * 1_000_000_000),
-            touch_at=started + _nanoseconds(session.last_seen + policy.touch_interval - snapshot.now),
+            good_until=started + min(nanoseconds(horizon(snapshot) - snapshot.now), CACHE_SECONDS * 1_000_000_000),
+            touch_at=started + nanoseconds(session.last_seen + policy.touch_interval - snapshot.now),
             binding=binding(session, policy),
             objects=tuple(objects),
         )
-        self._near.put(active.digest, entry, snapshot.mark)
-        return entry
 
     def _touch(self, entry: Entry, now: int) -> None:
         if self._upkeep is not None:
@@ -221,5 +222,5 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("this store cannot be read without await")
 
 
-def _nanoseconds(delta: timedelta) -> int:
+def nanoseconds(delta: timedelta) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000_000 + delta.microseconds * 1_000

@@ -10,7 +10,8 @@ invalidations in the order of the journal. An entry costs about 1 KiB with its s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 from sessile.kernel.decide import Active, Binding
 
@@ -36,10 +37,20 @@ class Entry:
         self.objects = objects
 
 
+class Reading:
+    """A read of the store that is under way: what was invalidated meanwhile must not be kept from it."""
+
+    __slots__ = ("everything", "objects")
+
+    def __init__(self) -> None:
+        self.objects: set[str] = set()
+        self.everything = False
+
+
 class NearCache:
     """Entries by token digest, and the way from an object to its entries.
 
-    `mark` is the number of the last journal row that was applied.
+    `mark` is the number of the last journal row that was applied, kept for the store.
     """
 
     def __init__(self, capacity: int = 100_000) -> None:
@@ -49,19 +60,28 @@ class NearCache:
         self.mark = 0
         self._entries: dict[bytes, Entry] = {}
         self._by_object: dict[str, set[bytes]] = {}
+        self._readings: set[Reading] = set()
         # Bound once: a check pays for one attribute less. `_entries` is never replaced.
         self.get = self._entries.get
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, digest: bytes, entry: Entry, mark: int) -> bool:
-        """Keep an answer that was read at `mark`.
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """Around a read of the store and the `put` of what it found."""
+        reading = Reading()
+        self._readings.add(reading)
+        try:
+            yield reading
+        finally:
+            self._readings.discard(reading)
 
-        Refused unless every journal row that the read has seen was applied, and none since: a read that raced
-        with an invalidation is never kept.
+    def put(self, digest: bytes, entry: Entry, reading: Reading) -> bool:
+        """Keep an answer. Refused if anything it depends on was invalidated since its reading began: a read that
+        raced with an invalidation is never kept. An invalidation that comes later removes it.
         """
-        if mark != self.mark:
+        if reading.everything or not reading.objects.isdisjoint(entry.objects):
             return False
         self._remove(digest)
         if len(self._entries) >= self.capacity:
@@ -74,6 +94,10 @@ class NearCache:
 
     def apply(self, mark: int, objects: Iterable[str]) -> None:
         """Apply the journal up to row `mark`, which touched `objects`. `all` drops everything."""
+        objects = tuple(objects)
+        for reading in self._readings:
+            reading.objects.update(objects)
+            reading.everything = reading.everything or "all" in objects
         for name in objects:
             if name == "all":
                 self._clear()
@@ -84,10 +108,14 @@ class NearCache:
 
     def drop(self, mark: int) -> None:
         """Forget everything: after a disconnect, a gap in the journal or another identity of the store."""
+        for reading in self._readings:
+            reading.everything = True
         self._clear()
         self.mark = mark
 
     def _clear(self) -> None:
+        for entry in self._entries.values():
+            entry.good_until = 0
         self._entries.clear()
         self._by_object.clear()
 
@@ -95,6 +123,7 @@ class NearCache:
         entry = self._entries.pop(digest, None)
         if entry is None:
             return
+        entry.good_until = 0  # for a check that holds it already
         for name in entry.objects:
             digests = self._by_object.get(name)
             if digests is not None:
