@@ -204,12 +204,14 @@ def idle_expires_at(session: Session, policy: Policy) -> datetime | None:
 def info(snapshot: Snapshot, now: datetime) -> SessionInfo:
     """The session to show in a list."""
     session, policy = snapshot.session, snapshot.policy or Policy()
+    denied = _session_alive(snapshot, now)
     return SessionInfo(
         id=session.id, principal=session.principal, kind=session.kind, parent=session.parent, origin=session.origin,
         policy=session.policy, assurance=session.assurance, authentications=session.authentications,
         created=session.created, last_seen=session.last_seen, idle_expires=idle_expires_at(session, policy),
         expires=expires_at(session, policy), scopes=session.scopes, client=session.client, label=session.label,
-        ended=session.ended, cause=session.cause, ended_by=session.ended_by, live=is_live(snapshot, now),
+        ended=session.ended, cause=session.cause, ended_by=session.ended_by, live=denied is None,
+        reason=None if denied is None else denied.reason,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from sessile.kernel.assurance import Authentication, assurance
+from sessile.kernel.reason import Reason
 
 
 class SessionKind(StrEnum):
@@ -126,3 +127,5 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     ended_by: str | None
     live: bool
     """Whether a check would find it alive at the time of the listing."""
+    reason: Reason | None = None
+    """Why a check would deny it at the time of the listing, whoever asks; None: it is live."""
