@@ -156,7 +156,6 @@ class Events:
 
     by: str = "by {by}"
     because: str = "by {by}: {cause}"
-    nowhere: str = "Unknown place"
     actors: Mapping[str, str] = field(default_factory=lambda: _words(cli="an operator", system="Sessile"))
     names: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType(

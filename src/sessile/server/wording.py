@@ -84,8 +84,8 @@ class Wording(Texts):
         )
 
     def place(self, client: Client) -> str:
-        """`Chrome on Linux, 203.0.113.7`."""
-        return ", ".join(part for part in (client.label, client.ip) if part) or self.events.nowhere
+        """`Chrome on Linux, 203.0.113.7`; empty where neither is known."""
+        return ", ".join(part for part in (client.label, client.ip) if part)
 
     def cause(self, cause: str) -> str:
         """A cause that Sessile gives, in words; one that a person gave, as it is."""
