@@ -1,0 +1,285 @@
+"""What the API takes and gives, as JSON. Input is strict and bounded; what is not named here is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from sessile.kernel.event import Actor, Event
+from sessile.kernel.ids import check_session_id
+from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical, check_scopes, kind_of
+from sessile.kernel.session import Client, SessionInfo, SessionKind
+from sessile.receipt import Receipt
+
+T = TypeVar("T")
+
+MAX_LIFETIME = 10 * 365 * 24 * 3600
+SESSION_ID = r"^ses_[0-9abcdefghjkmnpqrstvwxyz]{27}$"
+
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(canonical)]
+"""A principal's id: a person's user name, `service:NAME` or `agent:NAME`."""
+SessionId = Annotated[str, Field(pattern=SESSION_ID), AfterValidator(check_session_id)]
+Cause = Annotated[str, Field(min_length=1, max_length=200, description="Why, for the audit record and the person.")]
+Secret = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]
+Scopes = Annotated[list[str], Field(max_length=100), AfterValidator(lambda found: sorted(check_scopes(found)))]
+Lifetime = Annotated[int, Field(ge=1, le=MAX_LIFETIME, description="Seconds; the policy may allow fewer.")]
+Label = Annotated[str, Field(max_length=200)]
+
+
+class Input(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Output(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SignIn(Input):
+    username: Annotated[str, Field(min_length=1, max_length=256)]
+    password: Secret
+
+
+class StepUp(Input):
+    method: Literal["password"]
+    password: Secret
+
+
+class NewPassword(Input):
+    current: Secret
+    new: Secret
+
+
+class NewPrincipal(Input):
+    id: Name
+    kind: Annotated[PrincipalKind, Field(strict=False)]
+    owner: Name | None = None
+    purpose: Annotated[str, Field(max_length=500)] = ""
+    scopes: Scopes | None = None
+
+    @model_validator(mode="after")
+    def kind_follows_from_the_id(self) -> Self:
+        if kind_of(self.id) is not self.kind:
+            raise ValueError("the kind follows from the id: service:NAME, agent:NAME, or a person's user name")
+        return self
+
+
+class PrincipalChange(Input):
+    status: Literal["active", "disabled"]
+    cause: Cause | None = None
+
+
+class Revocation(Input):
+    session: SessionId | None = None
+    principal: Name | None = None
+    everyone: Literal[True] | None = None
+    cause: Cause
+    keys: bool = False
+    lock_sign_in: Annotated[int, Field(ge=1, le=7 * 24 * 3600, description="Seconds; with everyone.")] | None = None
+
+    @model_validator(mode="after")
+    def names_one(self) -> Self:
+        if sum(x is not None for x in (self.session, self.principal, self.everyone)) != 1:
+            raise ValueError("name exactly one of session, principal and everyone")
+        if (self.keys or self.lock_sign_in is not None) and not self.everyone:
+            raise ValueError("keys and lock_sign_in go with everyone")
+        return self
+
+
+class NewDelegation(Input):
+    to: Name
+    scopes: Scopes
+    lifetime: Lifetime | None = None
+    label: Label = ""
+
+
+class NewKey(Input):
+    owner: Name
+    scopes: Scopes
+    lifetime: Lifetime | None = None
+    label: Label = ""
+
+
+class AuthenticationOut(Output):
+    method: str
+    at: datetime
+
+
+class ClientOut(Output):
+    label: str
+    ip: str | None
+    user_agent: str | None
+
+    @classmethod
+    def of(cls, client: Client) -> Self:
+        return cls(label=client.label, ip=client.ip, user_agent=client.user_agent)
+
+
+class SessionOut(Output):
+    """One session. Times are RFC 3339 in UTC."""
+
+    id: str
+    principal: str | None
+    kind: SessionKind
+    parent: str | None
+    origin: str | None
+    policy: str
+    assurance: int
+    authentications: list[AuthenticationOut]
+    created: datetime
+    last_seen: datetime
+    idle_expires: datetime | None
+    expires: datetime
+    scopes: list[str]
+    client: ClientOut
+    label: str
+    live: bool
+    ended: datetime | None
+    cause: str | None
+    ended_by: str | None
+    current: bool = False
+
+    @classmethod
+    def of(cls, info: SessionInfo, *, current: str | None = None) -> Self:
+        return cls(**_session(info), current=info.id == current)
+
+
+class OwnSessionOut(SessionOut):
+    step_up: list[str]
+    """Methods that would raise the assurance of this session."""
+
+    @classmethod
+    def own(cls, info: SessionInfo) -> Self:
+        # Passwords are the one factor of this version, and a session begins with one.
+        return cls(**_session(info), current=True, step_up=[])
+
+
+class HandedOut(SessionOut):
+    token: str
+    """The token itself. It is in this answer, once, and stored nowhere."""
+
+    @classmethod
+    def handed(cls, info: SessionInfo, token: str) -> Self:
+        return cls(**_session(info), token=token)
+
+
+class PrincipalOut(Output):
+    id: str
+    uid: str
+    kind: PrincipalKind
+    status: Status
+    policy: str
+    scopes: list[str]
+    owner: str | None
+    purpose: str
+    created: datetime
+
+    @classmethod
+    def of(cls, principal: Principal, owner: str | None) -> Self:
+        return cls(**_principal(principal, owner))
+
+
+class ReceiptOut(Output):
+    revoked: int | None
+    """How many live sessions it ended; null where an epoch ended an unknown number."""
+    cause: str
+    by: str
+    at: datetime
+    effective: datetime
+    """No node accepts any of them in a check that starts after this instant."""
+    reach: Literal["engine", "quorum"]
+    sessions: list[str]
+    handed_out: list[SessionOut]
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls(
+            revoked=receipt.revoked, cause=receipt.cause, by=receipt.by, at=receipt.at, effective=receipt.effective,
+            reach=receipt.reach, sessions=list(receipt.sessions),
+            handed_out=[SessionOut.of(info) for info in receipt.handed_out],
+        )  # fmt: skip
+
+
+class PrincipalChanged(PrincipalOut):
+    receipt: ReceiptOut | None
+
+    @classmethod
+    def changed(cls, principal: Principal, owner: str | None, receipt: Receipt | None) -> Self:
+        return cls(**_principal(principal, owner), receipt=None if receipt is None else ReceiptOut.of(receipt))
+
+
+class ActorOut(Output):
+    name: str
+    session: str | None
+    client: ClientOut
+
+    @classmethod
+    def of(cls, actor: Actor) -> Self:
+        return cls(name=actor.name, session=actor.session, client=ClientOut.of(actor.client))
+
+
+class EventOut(Output):
+    """One line of the audit record."""
+
+    seq: int
+    name: str
+    at: datetime | None
+    principal: str | None
+    uid: str | None
+    session: str | None
+    by: ActorOut
+    cause: str | None
+    details: dict[str, str | int | list[str]]
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        return cls(
+            seq=event.seq, name=event.name, at=event.at, principal=event.principal, uid=event.uid,
+            session=event.session, by=ActorOut.of(event.by), cause=event.cause, details=event.details,
+        )  # fmt: skip
+
+
+class PageOut(Output, Generic[T]):
+    items: Sequence[T]
+    next: str | None
+    """Give it as `after` for the page that follows; null: this was the last."""
+
+
+class ProblemOut(Output):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason: str | None = None
+    cure: Literal["sign_in", "step_up", "retry", "none"] | None = None
+
+
+def session_page(infos: Iterable[SessionInfo], next: str | None, *, current: str | None = None) -> PageOut[SessionOut]:
+    return PageOut(items=[SessionOut.of(info, current=current) for info in infos], next=next)
+
+
+def seconds(value: int | None) -> timedelta | None:
+    return None if value is None else timedelta(seconds=value)
+
+
+def _session(info: SessionInfo) -> dict[str, Any]:
+    return {
+        "id": info.id, "principal": info.principal, "kind": info.kind, "parent": info.parent, "origin": info.origin,
+        "policy": info.policy, "assurance": info.assurance,
+        "authentications": [AuthenticationOut(method=event.method, at=event.at) for event in info.authentications],
+        "created": info.created, "last_seen": info.last_seen, "idle_expires": info.idle_expires,
+        "expires": info.expires, "scopes": sorted(info.scopes), "client": ClientOut.of(info.client),
+        "label": info.label, "live": info.live, "ended": info.ended, "cause": info.cause, "ended_by": info.ended_by,
+    }  # fmt: skip
+
+
+def _principal(principal: Principal, owner: str | None) -> dict[str, Any]:
+    return {
+        "id": principal.name, "uid": principal.uid, "kind": principal.kind, "status": principal.status,
+        "policy": principal.policy, "scopes": sorted(principal.scopes), "owner": owner, "purpose": principal.purpose,
+        "created": principal.created,
+    }  # fmt: skip
