@@ -34,9 +34,16 @@ class Wording(Texts):
     def span(self, length: timedelta) -> str:
         """The length in its largest whole unit, rounded down: `59 minutes`, `3 hours`, `2 days`."""
         n = max(0, int(length.total_seconds()))
-        units = ((86400, self.days), (3600, self.hours), (60, self.minutes))
-        size, (one, many) = next((unit for unit in units if n >= unit[0]), (1, self.seconds))
-        n //= size
+        return self._in_units(n, next((size for size in (86400, 3600, 60) if n >= size), 1))
+
+    def limit(self, length: timedelta) -> str:
+        """A lifetime of a policy, not rounded: `90 minutes`, `12 hours`."""
+        n = int(length.total_seconds())
+        return self._in_units(n, next((size for size in (86400, 3600, 60) if n >= size and n % size == 0), 1))
+
+    def _in_units(self, seconds: int, size: int) -> str:
+        one, many = {86400: self.days, 3600: self.hours, 60: self.minutes, 1: self.seconds}[size]
+        n = seconds // size
         return (one if n == 1 else many).format(n=n)
 
     def ago(self, then: datetime, now: datetime) -> str:
@@ -121,7 +128,7 @@ class Wording(Texts):
             case Reason.MISSING:
                 return land.sign_in
             case Reason.IDLE | Reason.EXPIRED if limit is not None:
-                return (land.idle if denied.reason is Reason.IDLE else land.expired).format(duration=self.span(limit))
+                return (land.idle if denied.reason is Reason.IDLE else land.expired).format(duration=self.limit(limit))
             case Reason.DISABLED:
                 return land.disabled
             case Reason.REPLAYED:
