@@ -1,0 +1,101 @@
+"""Beginning a session, in the writer's transaction: nothing is minted from what has ended."""
+
+from __future__ import annotations
+
+from sessile.errors import Conflict, LimitExceeded, NotFound
+from sessile.kernel.decide import Denied, Snapshot, holds, is_live
+from sessile.kernel.event import SYSTEM, Actor, begun_event, ended_event
+from sessile.kernel.issue import Draft, issue
+from sessile.kernel.policy import AtLimit, Policy
+from sessile.kernel.principal import OPERATOR, Principal, Status
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import Session, SessionKind
+from sessile.stores.protocol import Begun
+from sessile.stores.sqlite import sessions
+from sessile.stores.sqlite.directory import find_policy, find_principal
+from sessile.stores.sqlite.rows import datetime_of, epochs_of, instant
+from sessile.stores.sqlite.snapshots import Loaded, by_id, by_token, select
+from sessile.stores.sqlite.transaction import Transaction
+
+
+def begin(tx: Transaction, draft: Draft) -> Begun:
+    """See `Store.begin`."""
+    epochs, locked_until = tx.rows("SELECT epochs, locked_until FROM everyone")[0]
+    everyone = epochs_of(epochs)
+    principal = _beginner(tx, draft, everyone[SessionKind.BROWSER], locked_until)
+    giver = _giver(tx, draft.giver) if draft.giver is not None else None
+    policy = find_policy(tx.db, principal.policy if principal else "default")
+    if policy is None:
+        raise Conflict("the principal's policy is missing from the store: set it again")
+    session = issue(draft, principal=principal, policy=policy, everyone=everyone[draft.kind], giver=giver, now=tx.now)
+    sessions.add(tx, session, draft.digest)
+    if draft.replaces is not None:
+        _take_over(tx, draft.replaces, session)
+    ended = _make_room(tx, session, policy)
+    tx.record(begun_event(session, giver.session if giver else None))
+    begun = by_token(tx.db, draft.digest, tx.now)
+    assert begun is not None  # noqa: S101 - inserted above
+    return Begun(begun.snapshot, ended)
+
+
+def _beginner(tx: Transaction, draft: Draft, everyone: bytes, locked_until: int | None) -> Principal | None:
+    if draft.uid is None:
+        return None
+    principal = find_principal(tx.db, draft.uid)
+    if principal is None:
+        raise NotFound("no such principal")
+    if principal.status is not Status.ACTIVE:
+        raise Conflict(f"{principal.name} is {principal.status}", Denied(reason=Reason.DISABLED))
+    fence = draft.fence
+    if fence is not None and (fence.uid, fence.epoch, fence.everyone) != (principal.uid, principal.epoch, everyone):
+        raise Conflict("the password or the epoch changed while signing in: sign in again")
+    if draft.kind is SessionKind.BROWSER and locked_until is not None and OPERATOR not in principal.scopes:
+        until = datetime_of(locked_until)
+        if tx.now < until:
+            raise Conflict(f"sign-in is locked by an operator until {until:%H:%M} UTC")
+    return principal
+
+
+def _giver(tx: Transaction, digest: bytes) -> Snapshot:
+    found = by_token(tx.db, digest, tx.now)
+    giver = found.snapshot if found else None
+    denied = holds(giver, tx.now)
+    if giver is None or denied is not None:
+        reason = denied.reason if denied is not None else Reason.UNKNOWN
+        raise Conflict(f"the session that hands out is over: {reason}", denied)
+    return giver
+
+
+def _take_over(tx: Transaction, replaced: str, session: Session) -> None:
+    found = by_id(tx.db, replaced, tx.now)
+    if found is None or found.session.ended is not None:
+        return
+    if found.session.kind is SessionKind.ANONYMOUS:
+        tx.change(
+            "UPDATE session_data SET session = (SELECT seq FROM session WHERE id = ?) WHERE session = ?",
+            session.id, found.seq,
+        )  # fmt: skip
+    by = Actor(name=session.principal or "anonymous", session=session.id, client=session.client)
+    tx.record(ended_event(sessions.end(tx, found, "replaced", by), "replaced", by))
+
+
+def _make_room(tx: Transaction, session: Session, policy: Policy) -> tuple[str, ...]:
+    if session.kind is not SessionKind.BROWSER or policy.max_sessions is None:
+        return ()
+    surplus = _live_browsers(tx, session.uid)
+    over = len(surplus) - policy.max_sessions
+    if over <= 0:
+        return ()
+    if policy.at_limit is AtLimit.REFUSE:
+        raise LimitExceeded(f"{session.principal} has as many sessions as the policy allows: end one")
+    others = (other for other in surplus if other.session.id != session.id)
+    oldest = sorted(others, key=lambda other: (other.session.last_seen, other.seq))[:over]
+    for other in oldest:
+        tx.record(ended_event(sessions.end(tx, other, "limit", SYSTEM), "limit", SYSTEM))
+    return tuple(other.session.id for other in oldest)
+
+
+def _live_browsers(tx: Transaction, uid: str | None) -> list[Loaded]:
+    # What SQL leaves out is over for certain; `is_live` decides on the rest.
+    where = "WHERE s.uid = ? AND s.kind = 'browser' AND s.ended IS NULL AND s.expires > ?"
+    return [found for found in select(tx.db, where, (uid, instant(tx.now)), tx.now) if is_live(found.snapshot, tx.now)]

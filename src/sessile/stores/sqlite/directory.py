@@ -1,0 +1,209 @@
+"""Principals, policies, credentials, the audit record and facts: statements, inside and outside the writer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from sessile.errors import Conflict, NotFound
+from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.issue import Fence
+from sessile.kernel.policy import Policy
+from sessile.kernel.principal import Principal, PrincipalKind, Status
+from sessile.kernel.session import SessionKind
+from sessile.stores.protocol import Credential, Ended, Page
+from sessile.stores.sqlite.rows import (
+    PRINCIPAL_COLUMNS,
+    datetime_of,
+    epochs_of,
+    instant,
+    json_text,
+    policy_of,
+    principal_of,
+    principal_values,
+)  # fmt: skip
+from sessile.stores.sqlite.transaction import Transaction
+
+MOST = 1_000
+"""Rows of a page."""
+
+_P = ", ".join(PRINCIPAL_COLUMNS)
+_PRINCIPAL = f"SELECT {_P} FROM principal WHERE"  # noqa: S608 - names of our own
+_SAVE_PRINCIPAL = f"UPDATE principal SET ({_P}) = ({', '.join('?' * len(PRINCIPAL_COLUMNS))}) WHERE uid = ?"  # noqa: S608
+_COUNT_SESSIONS = """
+SELECT s.kind, s.everyone, count(*) FROM session s LEFT JOIN principal p ON p.uid = s.uid
+WHERE s.ended IS NULL AND s.expires > ? AND (s.uid IS NULL OR (p.epoch = s.epoch AND p.status = 'active'))
+GROUP BY s.kind, s.everyone
+"""
+_event = msgspec.json.Decoder(Event).decode
+
+
+# -- reading ----------------------------------------------------------------------------------------------------
+
+
+def find_principal(db: sqlite3.Connection, uid: str) -> Principal | None:
+    rows = db.execute(f"{_PRINCIPAL} uid = ?", (uid,)).fetchall()
+    return principal_of(rows[0]) if rows else None
+
+
+def find_named(db: sqlite3.Connection, name: str) -> Principal | None:
+    """The principal that has the name now, never a deleted one."""
+    rows = db.execute(f"{_PRINCIPAL} name = ? AND status <> 'deleted'", (name,)).fetchall()
+    return principal_of(rows[0]) if rows else None
+
+
+def find_fence(db: sqlite3.Connection, name: str) -> tuple[Principal, Fence] | None:
+    # Two statements, but the order makes it safe: an epoch read before a principal that changes in between is older
+    # than the one that `begin` compares it with.
+    epochs = db.execute("SELECT epochs FROM everyone").fetchall()[0][0]
+    principal = find_named(db, name)
+    if principal is None:
+        return None
+    return principal, Fence(principal.uid, principal.epoch, epochs_of(epochs)[SessionKind.BROWSER])
+
+
+def find_policy(db: sqlite3.Connection, name: str) -> Policy | None:
+    rows = db.execute("SELECT rules FROM policy WHERE name = ?", (name,)).fetchall()
+    return policy_of(rows[0][0]) if rows else None
+
+
+def all_policies(db: sqlite3.Connection) -> Sequence[Policy]:
+    return [policy_of(rules) for (rules,) in db.execute("SELECT rules FROM policy ORDER BY name").fetchall()]
+
+
+def find_credential(db: sqlite3.Connection, uid: str, kind: str, id_: str) -> Credential | None:
+    rows = db.execute(
+        "SELECT value, changed FROM credential WHERE uid = ? AND kind = ? AND id = ?", (uid, kind, id_)
+    ).fetchall()
+    if not rows:
+        return None
+    return Credential(uid=uid, kind=kind, id=id_, value=rows[0][0], changed=datetime_of(rows[0][1]))
+
+
+def find_fact(db: sqlite3.Connection, name: str) -> bytes | None:
+    rows = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchall()
+    return rows[0][0] if rows else None
+
+
+def list_principals(
+    db: sqlite3.Connection, kind: PrincipalKind | None, search: str, owner: str | None, after: str | None, limit: int
+) -> Page[Principal]:
+    limit = max(1, min(limit, MOST))
+    rows = db.execute(
+        f"{_PRINCIPAL} status <> 'deleted' AND name > :after AND (:kind IS NULL OR kind = :kind)"
+        " AND (:owner IS NULL OR owner = :owner) AND (:search = '' OR instr(name, :search) > 0)"
+        " ORDER BY name LIMIT :limit",
+        {
+            "after": after or "", "kind": kind.value if kind else None, "owner": owner, "search": search,
+            "limit": limit + 1,
+        },
+    ).fetchall()  # fmt: skip
+    found = [principal for row in rows[:limit] if (principal := principal_of(row)) is not None]
+    return Page(found, found[-1].name if len(rows) > limit else None)
+
+
+def list_events(
+    db: sqlite3.Connection, after: int, limit: int, uid: str | None, session: str | None, latest: bool
+) -> Sequence[Event]:
+    where, values = ["seq > ?"], [0 if latest else max(0, min(after, 2**62))]
+    conditions: list[object] = [*values]
+    for column, wanted in (("uid", uid), ("session", session)):
+        if wanted is not None:
+            where.append(f"{column} = ?")
+            conditions.append(wanted)
+    order = "DESC" if latest else "ASC"
+    sql = f"SELECT body FROM event WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"  # noqa: S608
+    rows = db.execute(sql, (*conditions, max(1, min(limit, MOST)))).fetchall()
+    return [_event(body) for (body,) in rows]
+
+
+# -- in the writer's transaction --------------------------------------------------------------------------------
+
+
+def save_principal(tx: Transaction, principal: Principal) -> None:
+    values = principal_values(principal)
+    tx.change(_SAVE_PRINCIPAL, *(values[name] for name in PRINCIPAL_COLUMNS), principal.uid)
+
+
+def put_credential(tx: Transaction, credential: Credential) -> None:
+    tx.change(
+        "INSERT INTO credential (uid, kind, id, value, changed) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (uid, kind, id) DO UPDATE SET value = excluded.value, changed = excluded.changed",
+        credential.uid, credential.kind, credential.id, credential.value, instant(tx.now),
+    )  # fmt: skip
+
+
+def register(tx: Transaction, principal: Principal, by: Actor, credential: Credential | None) -> None:
+    """See `Directory.register`."""
+    if find_named(tx.db, principal.name) is not None:
+        raise Conflict(f"a principal is named {principal.name} already")
+    tx.insert("principal", principal_values(principal))
+    if credential is not None:
+        put_credential(tx, credential)
+    tx.record(Event(name=EventName.PRINCIPAL_REGISTERED, principal=principal.name, uid=principal.uid, by=by))
+
+
+def describe(tx: Transaction, uid: str, owner: str | None, purpose: str, by: Actor) -> Principal:
+    """See `Directory.describe`."""
+    principal = find_principal(tx.db, uid)
+    if principal is None or principal.status is Status.DELETED:
+        raise NotFound("no such principal")
+    changed = msgspec.structs.replace(principal, owner=owner, purpose=purpose)
+    save_principal(tx, changed)
+    tx.record(Event(name=EventName.PRINCIPAL_CHANGED, principal=changed.name, uid=uid, by=by))
+    return changed
+
+
+def set_policy(tx: Transaction, policy: Policy, by: Actor) -> Ended:
+    """See `Directory.set_policy`."""
+    stored = find_policy(tx.db, policy.name)
+    if stored is not None and policy.version <= stored.version:
+        raise Conflict(f"policy {policy.name!r} has version {stored.version}: give yours a higher one")
+    tx.change(
+        "INSERT INTO policy (name, version, rules) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET version = excluded.version, rules = excluded.rules",
+        policy.name, policy.version, json_text(policy),
+    )  # fmt: skip
+    tx.announce(f"policy:{policy.name}")
+    details: dict[str, str | int | list[str]] = {"policy": policy.name, "version": policy.version}
+    tx.record(Event(name=EventName.POLICY_CHANGED, by=by, details=details))
+    return Ended(tx.now, tx.mark(), None)
+
+
+def set_credential(tx: Transaction, credential: Credential, event: Event | None, instead_of: bytes | None) -> bool:
+    """See `Directory.set_credential`."""
+    if find_principal(tx.db, credential.uid) is None:
+        raise NotFound("no such principal")
+    if instead_of is not None:
+        stored = find_credential(tx.db, credential.uid, credential.kind, credential.id)
+        if stored is None or stored.value != instead_of:
+            return False
+    put_credential(tx, credential)
+    if event is not None:
+        tx.record(event)
+    return True
+
+
+def set_fact(tx: Transaction, name: str, value: bytes) -> bytes:
+    """See `Directory.set_fact`."""
+    tx.change("INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING", name, value)
+    return find_fact(tx.db, name) or b""
+
+
+def statistics(db: sqlite3.Connection, now: datetime) -> dict[str, int]:
+    """See `Directory.statistics`. Sessions as far as rows tell: those that are idle are among them."""
+    epochs = epochs_of(db.execute("SELECT epochs FROM everyone").fetchall()[0][0])
+    counts = {f"sessions_{kind}": 0 for kind in SessionKind}
+    for kind, everyone, count in db.execute(_COUNT_SESSIONS, (instant(now),)).fetchall():
+        if epochs.get(SessionKind(kind)) == everyone:
+            counts[f"sessions_{kind}"] += count
+    for name, sql in (
+        ("principals", "SELECT count(*) FROM principal WHERE status <> 'deleted'"),
+        ("events", "SELECT max(seq) FROM event"),
+        ("journal", "SELECT max(n) FROM journal"),
+    ):
+        counts[name] = db.execute(sql).fetchall()[0][0] or 0
+    return counts

@@ -1,0 +1,152 @@
+"""Ending, in the writer's transaction: one small write each, whatever hangs below. Liveness is derived upward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from sessile.errors import Conflict, NotFound
+from sessile.kernel.decide import Denied, is_live
+from sessile.kernel.event import ending_event
+from sessile.kernel.issue import elevate
+from sessile.kernel.principal import Principal, Status, new_epoch
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import Session, SessionKind
+from sessile.stores.protocol import End, Ended
+from sessile.stores.sqlite import sessions
+from sessile.stores.sqlite.directory import find_policy, find_principal, put_credential, save_principal
+from sessile.stores.sqlite.rows import epochs_of, instant, json_text
+from sessile.stores.sqlite.snapshots import Loaded, by_id, by_ids
+from sessile.stores.sqlite.transaction import Transaction
+
+SHOWN = 100
+"""How many ids an acknowledgement names."""
+_LOOKED_AT = 1_000
+"""Up to so many sessions are looked at one by one to count them; more would hold up other writers."""
+_WALKED = 100_000
+
+_OPEN = "ended IS NULL AND expires > :now"
+# A session and all whose life hangs on it. What is over has nothing alive below it.
+_BELOW = f"""
+WITH RECURSIVE below (id) AS (
+    SELECT id FROM session WHERE id = :seed AND {_OPEN}
+    UNION
+    SELECT c.id FROM below CROSS JOIN session c ON c.parent = below.id WHERE {_OPEN}
+    LIMIT {_WALKED}
+)
+SELECT id FROM below
+"""  # noqa: S608
+_OF = f"SELECT id FROM session WHERE uid = :seed AND {_OPEN} ORDER BY seq LIMIT {_LOOKED_AT + 1}"  # noqa: S608
+
+Revoked = tuple[int | None, list[str]]
+"""How many live sessions an ending ended, and the ids of the first."""
+
+
+def end(tx: Transaction, end: End) -> Ended:
+    """See `Store.end`. `at` is stamped by the store, at the acknowledgement."""
+    target: Session | Principal | None = None
+    if (end.session is not None) + (end.uid is not None) + bool(end.everyone) != 1:
+        raise ValueError("an ending names exactly one of session, uid and everyone")
+    if end.session is not None:
+        target, (revoked, ids) = _session(tx, end, end.session)
+    elif end.uid is not None:
+        target, (revoked, ids) = _principal(tx, end, end.uid)
+    else:
+        _everyone(tx, end)
+        revoked, ids = None, []
+    event = ending_event(
+        target, cause=end.cause, by=end.by, status=end.status, contained=end.contain_since is not None,
+        password=end.credential is not None, revoked=revoked, sessions=ids,
+    )  # fmt: skip
+    tx.record(event)
+    return Ended(tx.now, tx.mark(), revoked, tuple(ids[:SHOWN]))
+
+
+def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Revoked]:
+    found = by_id(tx.db, session_id, tx.now)
+    if found is None:
+        raise NotFound(f"no session {session_id}")
+    candidates = _ids(tx, _BELOW, session_id)
+    live = _live(tx, candidates)
+    # Of a tree too large to look at each, as many as their own limits tell.
+    revoked = len(live) if len(candidates) <= _LOOKED_AT else len(candidates)
+    if end.contain_since is not None:
+        since = _earlier(found.session.contained_since, end.contain_since)
+        session = msgspec.structs.replace(found.session, contained_since=since)
+        sessions.save(tx, found, session)
+        found = msgspec.structs.replace(found, snapshot=msgspec.structs.replace(found.snapshot, session=session))
+    return sessions.end(tx, found, end.cause, end.by), (revoked, live)
+
+
+def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Revoked]:
+    before = find_principal(tx.db, uid)
+    if before is None or before.status is Status.DELETED:
+        raise NotFound("no such principal")
+    if end.policy is not None and find_policy(tx.db, end.policy) is None:
+        raise NotFound(f"no policy is named {end.policy!r}")
+    kept = _kept(tx, end.keep, uid) if end.keep is not None else None
+    candidates = _ids(tx, _OF, uid)
+    live = [session_id for session_id in _live(tx, candidates) if session_id != end.keep]
+    after = msgspec.structs.replace(
+        before, epoch=new_epoch(), status=end.status or before.status, policy=end.policy or before.policy,
+        scopes=before.scopes if end.scopes is None else end.scopes,
+    )  # fmt: skip
+    if end.contain_since is not None:
+        since = _earlier(before.contained_since, end.contain_since)
+        after = msgspec.structs.replace(after, contained_since=since, contained_at=tx.now)
+    save_principal(tx, after)
+    if after.status is Status.DELETED:
+        tx.change("DELETE FROM credential WHERE uid = ?", uid)
+    elif end.credential is not None:
+        put_credential(tx, end.credential)
+    if kept is not None:
+        _carry_on(tx, kept, after, end)
+    tx.announce(f"p:{uid}")
+    return after, (len(live) if len(candidates) <= _LOOKED_AT else None, live)
+
+
+def _kept(tx: Transaction, session_id: str, uid: str) -> Loaded:
+    found = by_id(tx.db, session_id, tx.now)
+    if found is None or found.session.uid != uid or not is_live(found.snapshot, tx.now):
+        raise Conflict("the session that was to go on is over", Denied(reason=Reason.REVOKED, session=session_id))
+    return found
+
+
+def _carry_on(tx: Transaction, kept: Loaded, principal: Principal, end: End) -> None:
+    policy = find_policy(tx.db, principal.policy)
+    if policy is None:
+        raise Conflict("the principal's policy is missing from the store: set it again")
+    if end.keep_digest is not None:
+        sessions.supersede(tx, kept, end.keep_digest)
+    session = elevate(kept.session, end.keep_method, policy=policy, now=tx.now)
+    sessions.save(tx, kept, msgspec.structs.replace(session, epoch=principal.epoch))
+
+
+def _everyone(tx: Transaction, end: End) -> None:
+    epochs, locked_until = tx.rows("SELECT epochs, locked_until FROM everyone")[0]
+    changed: dict[SessionKind, bytes] = epochs_of(epochs) | {kind: new_epoch() for kind in end.everyone}
+    if end.lock_sign_in is not None:
+        locked_until = instant(tx.now + end.lock_sign_in)
+    tx.change(
+        "UPDATE everyone SET epochs = ?, locked_until = ?",
+        json_text({kind.value: epoch.hex() for kind, epoch in changed.items()}), locked_until,
+    )  # fmt: skip
+    tx.announce("all")
+
+
+def _earlier(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else min(one, other)
+
+
+def _ids(tx: Transaction, sql: str, seed: str) -> Sequence[str]:
+    values: dict[str, Any] = {"seed": seed, "now": instant(tx.now)}
+    return [session_id for (session_id,) in tx.db.execute(sql, values).fetchall()]
+
+
+def _live(tx: Transaction, candidates: Sequence[str]) -> list[str]:
+    """Those of the first candidates that are alive, before the ending is written."""
+    found = by_ids(tx.db, candidates[:_LOOKED_AT], tx.now)
+    return [loaded.session.id for loaded in found if is_live(loaded.snapshot, tx.now)]

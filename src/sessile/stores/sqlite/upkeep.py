@@ -1,0 +1,48 @@
+"""What time leaves behind: tombstones that nobody needs, old journal rows, a long write-ahead log."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+from sessile.kernel.decide import is_live
+from sessile.stores.sqlite.rows import instant, json_text
+from sessile.stores.sqlite.snapshots import select
+from sessile.stores.sqlite.transaction import Transaction
+
+JOURNAL_KEPT = timedelta(days=7)
+LONG_LOG = 16 * 1024 * 1024
+"""Bytes of the write-ahead log above which it is written back and cut."""
+
+
+def sweep(tx: Transaction, limit: int) -> int:
+    """See `Store.sweep`. One short transaction."""
+    now = instant(tx.now)
+    candidates = select(tx.db, "WHERE s.keep_until <= ? ORDER BY s.keep_until LIMIT ?", (now, limit), tx.now)
+    over = [found.seq for found in candidates if not is_live(found.snapshot, tx.now)]
+    for table, column in (("token", "session"), ("session_data", "session"), ("session", "seq")):
+        tx.change(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", json_text(over))  # noqa: S608
+    # The last row stays whatever its age: a reader at the head must find where it stands.
+    tx.change(
+        "DELETE FROM journal WHERE n IN (SELECT n FROM journal WHERE at < ? AND n < (SELECT max(n) FROM journal)"
+        " ORDER BY n LIMIT ?)",
+        instant(tx.now - JOURNAL_KEPT), limit,
+    )  # fmt: skip
+    return len(over)
+
+
+def shorten_log(db: sqlite3.Connection, path: Path) -> None:
+    """Cut the write-ahead log if it is long. Outside a transaction; waits for nobody."""
+    try:
+        if os.stat(f"{path}-wal").st_size < LONG_LOG:
+            return
+    except OSError:
+        return
+    (waits,) = db.execute("PRAGMA busy_timeout").fetchall()[0]
+    db.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {waits}").fetchall()
