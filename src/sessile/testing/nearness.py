@@ -154,6 +154,7 @@ class Nearness:
         one, two = await world.sign_in(alice), await world.sign_in(bob)
         child = await world.delegate(one, agent)
         held = (one, child, two)
+        assert world.current()  # as at the beginning of a check: what came before is no race
         with world.near.reading() as reading:
             read = [await world.snapshot(each) for each in held]
             await world.end(one)
