@@ -69,6 +69,15 @@ class SessionData(MutableMapping[str, Any]):
     def __repr__(self) -> str:
         return "SessionData(not read)" if self._load is not None else f"SessionData({sorted(self._now)})"
 
+    def follow(self, other: SessionData) -> None:
+        """Become the data of another session: after a sign-in the same dict goes on for the new one."""
+        self._load, self._version, self._before, self._now = other._load, other._version, other._before, other._now
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody has looked at it."""
+        return self._load is None
+
     @property
     def changed(self) -> bool:
         """Whether there is something to save."""

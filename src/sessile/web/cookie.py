@@ -51,8 +51,15 @@ def read(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | Malform
             raw = raw + b"; " + value if raw else value
             if len(raw) > MAX_HEADER_BYTES:
                 return Malformed.TOO_LARGE
+    return find(raw, name)
+
+
+def find(raw: bytes, name: bytes) -> bytes | Malformed | None:
+    """The same in what all Cookie headers together say."""
     if not raw:
         return None
+    if len(raw) > MAX_HEADER_BYTES:
+        return Malformed.TOO_LARGE
     # Searches in C decide for nearly all requests: the letters of the name stand nowhere, or once and written as
     # browsers write it. They cannot miss a cookie of this name: what stands before one is a separator, which no
     # name contains, so no other match overlaps it.

@@ -139,8 +139,10 @@ class AllowedHosts:
                 if value is not None:
                     return False
                 value = content
-        if value is None:
-            return False
+        return value is not None and self.allows_name(value)
+
+    def allows_name(self, value: bytes) -> bool:
+        """Whether this value of a Host header is on the list. Never raises."""
         if value in self._seen:
             return True
         host = parse_host(value)

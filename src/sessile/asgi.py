@@ -1,0 +1,240 @@
+"""The ASGI middleware: `app.add_middleware(SessileMiddleware, authority=Authority("sqlite:///sessile.db"))`.
+
+In this order, for every request: is the host ours (421), which token counts, does the request come from our own
+pages (403), and the check. The application finds an `Access` in `scope["sessile"]` and the session's data, a dict,
+in `scope["session"]` (`request.session`). The middleware itself answers no 401: a page may be for everybody;
+`Access.require` demands.
+
+* A token of `Authorization: Bearer` that has our form (`sld_…`, `slk_…`) is taken, and the cookie is not looked at:
+  what was sent on purpose counts more than what is sent by itself. Any other Authorization is not ours. A browser's
+  token counts only as the cookie; at the wrong place a token counts as missing.
+* Cookies that cannot be read (twice, in another spelling, too large, not a token) are `malformed`: a page for everybody
+  goes on without a session, one that demands a session answers 400.
+* `Denied(unavailable)`: a page for everybody goes on, one that demands a session answers 503. Nobody is signed out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from sessile.authority import Authority
+from sessile.errors import SessileError, StoreUnavailable
+from sessile.kernel.decide import Active, Denied
+from sessile.kernel.reason import Reason
+from sessile.web import cookie as cookies
+from sessile.web import problem
+from sessile.web.access import Access, AccessDenied, empty_data, make_client, problem_of
+from sessile.web.answer import Answer, Message, Receive, Send, send_problem
+from sessile.web.client import TrustedPeers
+from sessile.web.cookie import CookieSpec
+from sessile.web.csrf import OriginHeaders, OriginRule
+from sessile.web.hosts import LOOPBACK, AllowedHosts
+from sessile.web.socket import Socket, refuse_handshake
+
+__all__ = ["Access", "AccessDenied", "CookieSpec", "SessileMiddleware"]
+
+Scope = dict[str, Any]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+logger = logging.getLogger("sessile")
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_MISSING = Denied(reason=Reason.MISSING)
+_MALFORMED = Denied(reason=Reason.MALFORMED)
+
+
+class SessileMiddleware:
+    """Sessions for any ASGI application.
+
+    Opens the authority when the application starts or at the first request, and closes it at shutdown if it has
+    opened it.
+
+    Args:
+        app: the application.
+        authority: not opened yet, or open.
+        cookie: how the session's cookie is written.
+        origins: the public origins of this service, such as `https://console.example.com`. Needed behind a proxy
+            and for every name beyond this machine's own.
+        allowed_hosts: further names that requests may carry as Host; without origins and names only localhost.
+        trusted_proxies: addresses or networks whose `X-Forwarded-For` is believed.
+        no_activity: paths whose requests are no act of a person (polling). Event streams, prefetches and requests
+            with `Sessile-Activity: none` never are.
+
+    Raises:
+        ValueError: a setting that cannot be; says what to write.
+    """
+
+    def __init__(
+        self, app: App, authority: Authority, *, cookie: CookieSpec | None = None, origins: Iterable[str] = (),
+        allowed_hosts: Iterable[str] | None = None, trusted_proxies: Iterable[str] = (),
+        no_activity: Iterable[str] = (),
+    ) -> None:  # fmt: skip
+        origins = tuple(origins)
+        if allowed_hosts is None:
+            allowed_hosts = () if origins else LOOPBACK
+        self.app = app
+        self.authority = authority
+        self.cookie = cookie or CookieSpec()
+        self._hosts = AllowedHosts(allowed_hosts, origins)
+        self._rule = OriginRule(public=origins, trusted=origins)
+        self._trusted = TrustedPeers(trusted_proxies)
+        self._no_activity = frozenset(no_activity)
+        self._opened = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await self._websocket(scope, receive, send)
+            elif scope["type"] == "lifespan":
+                await self._lifespan(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+            return
+        raw = scope["headers"]
+        headers = dict(raw)
+        if len(headers) != len(raw):
+            headers = _joined(raw)
+        host = headers.get(b"host")
+        if host is None or not self._hosts.allows_name(host):
+            await send_problem(send, problem.misdirected())
+            return
+        token, result, bearer = self._token(headers)
+        if scope["method"] not in _SAFE and not bearer:
+            verdict = self._rule.judge(scope["method"], _origin(headers))
+            if not verdict:
+                await send_problem(send, problem.cross_site(verdict.reason))
+                return
+        authority = self.authority
+        if token is not None:
+            touch = self._is_act(scope["path"], headers)
+            active = authority.peek(token, touch=touch)
+            result = active if active is not None else await self._check(token, scope, touch)
+        data = authority.session_data(result) if isinstance(result, Active) else empty_data()
+        access = Access(authority, scope, self._trusted, token, result, data, bearer=bearer)
+        scope["sessile"] = access
+        scope["session"] = data
+        answer = Answer(access, self.cookie, send)
+        try:
+            await self.app(scope, receive, answer.send)
+        except asyncio.CancelledError:
+            if not answer.stop():
+                raise
+        except SessileError as error:
+            if answer.started:
+                raise
+            await answer.refuse(problem_of(error, bearer=access.bearer))
+        except Exception:
+            if not answer.cut:
+                raise
+        finally:
+            answer.stop()
+        if answer.cut:
+            await answer.close()
+
+    # -- the request ----------------------------------------------------------------------------------------------
+
+    def _token(self, headers: dict[bytes, bytes]) -> tuple[str | None, Active | Denied, bool]:
+        """The token that counts, what to say without one, and whether it came as a bearer token."""
+        authorization = headers.get(b"authorization")
+        if authorization is not None:
+            scheme, _, rest = authorization.partition(b" ")
+            rest = rest.strip(b" ")
+            if scheme.lower() == b"bearer" and rest.startswith((b"sld_", b"slk_")):
+                return rest.decode("latin-1"), _MISSING, True
+        sent = headers.get(b"cookie")
+        if sent is None:
+            return None, _MISSING, False
+        value = cookies.find(sent, self.cookie.raw_name)
+        if not value:
+            return None, _MISSING, False
+        if not isinstance(value, bytes):
+            return None, _MALFORMED, False
+        if value.startswith(b"slb_"):
+            return value.decode("latin-1"), _MISSING, False
+        return None, _MISSING if value.startswith((b"sld_", b"slk_")) else _MALFORMED, False
+
+    def _is_act(self, path: str, headers: dict[bytes, bytes]) -> bool:
+        """Whether a person made this request (review 23). Only that keeps a session from idling out."""
+        return not (
+            path in self._no_activity
+            or headers.get(b"accept", b"").startswith(b"text/event-stream")
+            or headers.get(b"sessile-activity") == b"none"
+            or b"prefetch" in headers.get(b"sec-purpose", b"")
+        )
+
+    async def _check(self, token: str, scope: Scope, touch: bool) -> Active | Denied:
+        if not self.authority.is_open:
+            await self._open()
+        return await self.authority.check(token, client=make_client(scope, self._trusted), touch=touch)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope["headers"]
+        headers = _joined(raw)
+        host = headers.get(b"host")
+        if host is None or not self._hosts.allows_name(host):
+            await refuse_handshake(scope, receive, send, problem.misdirected())
+            return
+        token, result, bearer = self._token(headers)
+        # A handshake is a GET with effects, and SameSite does not keep siblings out (review 20).
+        verdict = self._rule.judge("GET", _origin(headers), websocket=True)
+        if not verdict and not bearer:
+            await refuse_handshake(scope, receive, send, problem.cross_site(verdict.reason))
+            return
+        if token is not None:
+            # No act of a person: scripts open sockets, and open them again.
+            result = await self._check(token, scope, False)
+        data = self.authority.session_data(result) if isinstance(result, Active) else empty_data()
+        access = Access(self.authority, scope, self._trusted, token, result, data, bearer=bearer)
+        scope["sessile"] = access
+        scope["session"] = data
+        await Socket(access, scope, receive, send).run(self.app)
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        """Open the authority. A store that is away is asked again by whoever needs it."""
+        try:
+            await self.authority.open()
+            self._opened = True
+        except SessileError as error:
+            logger.error("the sessions cannot be opened: %s", error)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def receive_first() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.startup" and not self.authority.is_open:
+                try:
+                    await self.authority.open()
+                    self._opened = True
+                except StoreUnavailable as error:
+                    # It may come back; any other error is the operator's to repair, before the first request.
+                    logger.error("starting without sessions: %s", error)
+            return message
+
+        async def send_last(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown.") and self._opened:
+                self._opened = False
+                await self.authority.close()
+            await send(message)
+
+        await self.app(scope, receive_first, send_last)
+
+
+def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers that came more than once, joined (RFC 9110 5.3; cookies: RFC 9113 8.2.3)."""
+    found: dict[bytes, list[bytes]] = {}
+    for key, value in raw:
+        found.setdefault(key, []).append(value)
+    return {key: (b"; " if key == b"cookie" else b", ").join(values) for key, values in found.items()}
+
+
+def _origin(headers: dict[bytes, bytes]) -> OriginHeaders:
+    return OriginHeaders(
+        *(
+            None if (value := headers.get(name)) is None else value.decode("latin-1").strip(" \t")
+            for name in (b"sec-fetch-site", b"origin", b"host")
+        )
+    )

@@ -1,0 +1,83 @@
+"""Long answers and WebSockets end with their session, not only the next request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from sessile.errors import NotFound, SessileError
+from sessile.kernel.decide import Active
+from sessile.kernel.reason import Reason
+from sessile.web.access import Access
+
+RECHECK_SECONDS = 2.0
+"""How often the session behind an open answer or WebSocket is looked at while nothing passes through it."""
+
+
+class Over(OSError):
+    """The session behind an open answer has ended. An OSError, as for a client that is gone (ASGI 2.4)."""
+
+
+class Watch:
+    """Tells whether the session behind an open scope is still alive, and looks by itself while nothing passes.
+
+    By the session, not by its token: a token that was rotated out while a stream was open is no theft.
+    """
+
+    __slots__ = ("_access", "_active", "_asking", "_cancelled", "_handle", "_task", "over", "reason")
+
+    def __init__(self, access: Access, active: Active) -> None:
+        self._access = access
+        self._active = active
+        self._handle: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+        self.over = False
+        self.reason: Reason | None = None
+
+    async def alive(self) -> bool:
+        if self.over or self._access.peek() is not None:
+            return not self.over
+        try:
+            found = await self._access.authority.session(self._active.session.id)
+        except NotFound:
+            self.reason = Reason.UNKNOWN
+        except SessileError:
+            # Nobody can prove that it is alive: closed, as "try again" (not as a logout).
+            self.reason = Reason.UNAVAILABLE
+        else:
+            if found.live:
+                return True
+            self.reason = Reason.REVOKED if found.ended is not None else Reason.EXPIRED
+        self.over = True
+        return False
+
+    def start(self) -> None:
+        """Cancel the task that calls this as soon as the session is over."""
+        self._task = asyncio.current_task()
+        self._arm()
+
+    def stop(self) -> bool:
+        """Look no further. True if this watch, and nobody else, has cancelled the task."""
+        if self._handle is not None:
+            self._handle.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
+        if not self._cancelled or self._task is None:
+            return False
+        self._cancelled = False
+        return self._task.uncancel() == 0
+
+    def _arm(self) -> None:
+        self._handle = asyncio.get_running_loop().call_later(RECHECK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._asking = asyncio.get_running_loop().create_task(self._ask())
+
+    async def _ask(self) -> None:
+        if await self.alive():
+            self._arm()
+        elif self._task is not None:
+            self._cancelled = True
+            self._task.cancel()
