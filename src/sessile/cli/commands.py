@@ -1,0 +1,17 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from sessile.cli import audit, demo, doctor, key, policy, revoke, serve, sessions, user
+from sessile.cli.common import command, group
+
+app = group("Sessile: the login stays on the server, and access ends at once.")
+command(app, "demo")(demo.demo)
+command(app, "serve")(serve.serve)
+app.add_typer(user.app, name="user")
+app.add_typer(sessions.app, name="sessions")
+command(app, "revoke")(revoke.revoke)
+app.add_typer(key.app, name="key")
+app.add_typer(audit.app, name="audit")
+app.add_typer(policy.app, name="policy")
+command(app, "doctor")(doctor.doctor)

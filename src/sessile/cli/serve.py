@@ -1,0 +1,81 @@
+"""`sessile serve`: the server, on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sessile.cli.common import BadUsage, Cli, count
+
+if TYPE_CHECKING:
+    from sessile.server import Settings
+
+
+def serve(
+    cli: Cli,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes, all on the one database.")] = 1,
+    origins: Annotated[
+        list[str], typer.Option("--origin", metavar="URL", help="As browsers see it: https://console.example.com")
+    ] = [],  # noqa: B006 - typer copies it
+    trusted_proxies: Annotated[
+        list[str], typer.Option("--trusted-proxy", metavar="NETWORK", help="Whose X-Forwarded-* are believed.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Serve sign-in, account and console pages and the API.
+
+    Makes the database and its secret key if there are none.
+    """
+    # Review 22: on loopback the allowed hosts are known; elsewhere only the operator can say what browsers call it.
+    if not _is_loopback(host) and not origins:
+        raise BadUsage(
+            f"to listen on {host}, say by which address browsers reach it: --origin https://console.example.com"
+        )
+    # Only here: it is the slow part of starting, and no other command needs it.
+    from sessile.cli.listen import listen, serve_many, serve_one
+    from sessile.server import Settings, create_app
+    from sessile.server.settings import ENVIRONMENT
+
+    settings = Settings(
+        database=f"sqlite:///{cli.path}", origins=tuple(origins), trusted_proxies=tuple(trusted_proxies)
+    )
+    sockets = listen(host, port)
+    asyncio.run(_prepare(cli, settings))
+    bound = sockets[0].getsockname()
+    url = f"http://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"http://{bound[0]}:{bound[1]}"
+
+    def ready() -> None:
+        if cli.json:
+            cli.emit({"url": url, "database": settings.database, "workers": workers, "origins": list(origins)})
+        else:
+            print(f"Sessile listens on {url} ({count(workers, 'worker')}, {cli.path}). Ctrl-C stops it.", flush=True)
+
+    if workers == 1:
+        serve_one(create_app(settings), sockets, ready)
+    else:
+        os.environ[ENVIRONMENT] = settings.to_json()
+        serve_many("sessile.server:from_environment", workers, sockets, ready)
+
+
+async def _prepare(cli: Cli, settings: Settings) -> None:
+    """Make what is missing, and fail here, in one line, rather than in every worker."""
+    from sessile.server.key import open_key
+
+    async with cli.authority(create=True) as authority:
+        await open_key(authority.store, settings.key_path)
+        if not len(await authority.store.principals(limit=1)):
+            cli.note("nobody can sign in yet: sessile user add NAME --role operator")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

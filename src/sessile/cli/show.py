@@ -1,0 +1,198 @@
+"""Principals, sessions, receipts and events in words and in JSON. The JSON has the names that the HTTP API has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sessile.cli.common import Cli, bold, clean, count, exactly, faint, local, minute, utc
+from sessile.kernel.event import Event
+from sessile.kernel.principal import OPERATOR, Principal
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import SessionInfo
+from sessile.receipt import Receipt
+from sessile.web.client import device_label
+
+SESSION_COLUMNS = ("SESSION", "PRINCIPAL", "KIND", "CLIENT", "BEGAN", "LAST SEEN", "UNTIL", "STATE")
+
+
+def principal_json(principal: Principal, owner: str | None) -> dict[str, Any]:
+    return {
+        "id": principal.name,
+        "uid": principal.uid,
+        "kind": principal.kind,
+        "status": principal.status,
+        "role": role(principal),
+        "scopes": sorted(principal.scopes),
+        "policy": principal.policy,
+        "owner": owner,
+        "purpose": principal.purpose,
+        "created": utc(principal.created),
+    }
+
+
+def role(principal: Principal) -> str | None:
+    return OPERATOR if OPERATOR in principal.scopes else None
+
+
+def session_json(session: SessionInfo) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "principal": session.principal,
+        "kind": session.kind,
+        "live": session.live,
+        "parent": session.parent,
+        "origin": session.origin,
+        "policy": session.policy,
+        "assurance": session.assurance,
+        "authentications": [{"method": a.method, "at": utc(a.at)} for a in session.authentications],
+        "created": utc(session.created),
+        "last_seen": utc(session.last_seen),
+        "idle_expires": utc(session.idle_expires),
+        "expires": utc(session.expires),
+        "scopes": sorted(session.scopes),
+        "client": client(session),
+        "ip": session.client.ip,
+        "user_agent": session.client.user_agent,
+        "label": session.label,
+        "ended": utc(session.ended),
+        "cause": session.cause,
+        "ended_by": session.ended_by,
+    }
+
+
+def client(session: SessionInfo) -> str:
+    """What a person knows the session by."""
+    if session.label or session.client.label:
+        return session.label or session.client.label
+    return device_label(session.client.user_agent) if session.client.user_agent else "-"
+
+
+def state(session: SessionInfo) -> str:
+    """`live`, or how it came to be over."""
+    if session.live:
+        return "live"
+    if session.ended is not None:
+        return f"ended: {session.cause}"
+    return f"over: {session.reason}"
+
+
+def until(session: SessionInfo) -> str:
+    """The end of it: what was, or the nearer of its limits if nobody acts."""
+    if session.ended is None and session.reason not in (None, Reason.IDLE, Reason.EXPIRED):
+        return "-"
+    return minute(session.ended or min(filter(None, (session.expires, session.idle_expires))))
+
+
+def session_row(session: SessionInfo) -> tuple[str, ...]:
+    return (
+        session.id, session.principal or "-", session.kind, client(session), minute(session.created),
+        minute(session.last_seen), until(session), state(session),
+    )  # fmt: skip
+
+
+def session_facts(session: SessionInfo) -> dict[str, object]:
+    """All of one session, for people."""
+    return {
+        "session": session.id,
+        "state": state(session),
+        "principal": session.principal or "nobody (anonymous)",
+        "kind": session.kind,
+        "client": client(session),
+        "address": session.client.ip,
+        "assurance": session.assurance,
+        "proved by": ", ".join(f"{a.method} at {local(a.at)}" for a in session.authentications),
+        "scopes": " ".join(sorted(session.scopes)) or "none",
+        "policy": session.policy,
+        "parent": session.parent,
+        "origin": session.origin if session.origin != session.parent else None,
+        "began": local(session.created),
+        "last seen": local(session.last_seen),
+        "idle until": local(session.idle_expires) if session.live else None,
+        "until": local(session.expires) if session.ended is None else None,
+        "ended": local(session.ended),
+        "ended by": session.ended_by,
+    }
+
+
+def receipt_json(receipt: Receipt, subject: str) -> dict[str, Any]:
+    return {
+        "subject": subject,
+        "revoked": receipt.revoked,
+        "cause": receipt.cause,
+        "by": receipt.by,
+        "at": utc(receipt.at),
+        "effective": utc(receipt.effective),
+        "reach": receipt.reach,
+        "sessions": list(receipt.sessions),
+        "handed_out": [session_json(session) for session in receipt.handed_out],
+    }
+
+
+def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
+    """The receipt of an ending: how many, since when, and how far it reaches."""
+    if cli.json:
+        cli.emit(receipt_json(receipt, subject))
+        return
+    if receipt.revoked == 0:
+        cli.say(bold(f"Nothing of {subject} was alive."))
+    elif receipt.revoked is None:
+        cli.say(bold(f"All sessions of {subject} are over."))
+    else:
+        over = "is over" if receipt.revoked == 1 else "are over"
+        cli.say(bold(f"{count(receipt.revoked, 'session')} of {subject} {over}."))
+    reach = {"engine": "every process on this database", "quorum": "every node, by a majority of the database"}
+    cli.facts(
+        {
+            "accepted nowhere since": exactly(receipt.effective),
+            "reach": f"{receipt.reach}: {reach[receipt.reach]}",
+            "cause": receipt.cause,
+            "by": receipt.by,
+        }
+    )
+    if receipt.handed_out:
+        cli.say()
+        cli.say(f"Still alive, handed out earlier: {count(len(receipt.handed_out), 'key or lease')}.")
+        for session in receipt.handed_out:
+            cli.say(clean(f"  {session.id}  {session.kind} of {session.principal}, until {local(session.expires)}"))
+        cli.say("End one with: sessile sessions revoke ID")
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    by: Mapping[str, Any] = {
+        "name": event.by.name,
+        "session": event.by.session,
+        **{key: value for key, value in msgspec.structs.asdict(event.by.client).items() if value},
+    }
+    return {
+        "seq": event.seq,
+        "at": utc(event.at),
+        "name": event.name,
+        "principal": event.principal,
+        "uid": event.uid,
+        "session": event.session,
+        "by": by,
+        "cause": event.cause,
+        "details": event.details,
+    }
+
+
+def event_line(event: Event) -> str:
+    """One line: when, what, to whom, by whom and why."""
+    about = event.principal or ("everybody" if event.name.startswith("everyone") else "-")
+    by = event.by.name if event.by.name != event.principal else ""
+    rest = [
+        f"by {by}" if by else "",
+        event.cause or "",
+        event.session or "",
+        event.by.client.ip or "",
+        " ".join(f"{key}={_plain(value)}" for key, value in event.details.items() if key != "sessions"),
+    ]
+    line = f"{local(event.at)}  {event.name:<22}  {about:<16}  "
+    return clean(line) + faint(clean("  ".join(part for part in rest if part)))
+
+
+def _plain(value: str | int | list[str]) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)

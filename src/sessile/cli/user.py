@@ -1,0 +1,213 @@
+"""`sessile user`: who may sign in, and who may not."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Annotated
+
+import typer
+
+from sessile.authority import Authority
+from sessile.cli.common import BadUsage, Cli, by, command, every, group, local, minute
+from sessile.cli.show import principal_json, role, say_receipt
+from sessile.errors import Conflict, NotFound
+from sessile.factors.password import MAXIMUM, MINIMUM, Passwords
+from sessile.kernel.principal import EVERYTHING, OPERATOR, Principal, PrincipalKind, canonical, kind_of
+
+app = group("People, services and agents: who may sign in.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="alice, service:ci, agent:deploy", show_default=False)]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+]
+
+
+@command(app, "add")
+async def add(
+    cli: Cli, name: Name, password_stdin: PasswordStdin = False,
+    roles: Annotated[list[str], typer.Option("--role", metavar="operator", help="May do all, to everybody.")] = [],  # noqa: B006
+    scopes: Annotated[list[str], typer.Option("--scope", metavar="SCOPE", help="Only these. Repeat it.")] = [],  # noqa: B006
+    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers for a service or an agent.")] = None,
+    purpose: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
+) -> None:  # fmt: skip
+    """Add somebody. A person gets a password; a service or an agent gets none.
+
+    Makes the database if there is none. The password is asked for twice, or read with --password-stdin; it is
+    never part of the command.
+    """
+    name = canonical(name)
+    person = kind_of(name) is PrincipalKind.HUMAN
+    if unknown := set(roles) - {OPERATOR}:
+        raise BadUsage(f"there is one role, {OPERATOR}; for {', '.join(sorted(unknown))} use --scope")
+    if not person and (password_stdin or roles):
+        raise BadUsage("services and agents have no password and no role: people hand them keys and delegations")
+    if not person and scopes:
+        raise BadUsage("services and agents hold no scope of their own: `sessile key mint --scope` gives a key its")
+    if person and owner:
+        raise BadUsage("people answer for themselves: --owner goes with a service or an agent")
+    async with cli.authority(create=True) as authority:
+        if await authority.store.principal(name=name) is not None:
+            raise Conflict(f"{name} exists: `sessile user passwd {name}` sets a new password")
+        passwords = Passwords(authority)
+        # Asked and judged before anything is written.
+        password = passwords.check_rules(_ask(name, stdin=password_stdin), name=name) if person else None
+        held = set(scopes) | ({OPERATOR} if roles else set())
+        if roles and not scopes:
+            held.add(EVERYTHING)
+        principal = await authority.register(name, scopes=held or None, owner=owner, purpose=purpose, by=by())
+        if password is not None:
+            await passwords.set(name, password, by=by())
+        if cli.json:
+            cli.emit(principal_json(principal, owner))
+        elif person:
+            cli.say(f"{name} can sign in{' as an operator' if roles else ''}.")
+        else:
+            cli.say(f"{name} is registered. A key for it: sessile key mint --owner {name} --scope … --by YOU")
+
+
+@command(app, "list")
+async def list_(
+    cli: Cli,
+    kind: Annotated[PrincipalKind | None, typer.Option(help="Only these.")] = None,
+    search: Annotated[str, typer.Option(metavar="TEXT", help="Only names with this in them.")] = "",
+) -> None:  # fmt: skip
+    """List principals by name."""
+    async with cli.authority() as authority:
+        found = [
+            one async for one in every(lambda after: authority.store.principals(kind=kind, search=search, after=after))
+        ]
+        owners = {one.uid: await _owner(authority, one) for one in found}
+    if cli.json:
+        cli.emit({"items": [principal_json(one, owners[one.uid]) for one in found], "next": None})
+    else:
+        cli.table(
+            ("NAME", "KIND", "STATUS", "ROLE", "OWNER", "SINCE"),
+            (
+                (one.name, one.kind, one.status, role(one) or "-", owners[one.uid] or "-", minute(one.created))
+                for one in found
+            ),
+        )
+
+
+@command(app, "show")
+async def show(cli: Cli, name: Name) -> None:
+    """Show one principal, and how many live sessions it has."""
+    async with cli.authority() as authority:
+        one = await authority.principal(name)
+        owner = await _owner(authority, one)
+        live = 0
+        async for _ in every(lambda after: authority.sessions(principal=one.name, after=after)):
+            live += 1
+        answers_for = [
+            other.name async for other in every(lambda after: authority.store.principals(owner=one.uid, after=after))
+        ]
+    if cli.json:
+        cli.emit(principal_json(one, owner) | {"live_sessions": live, "answers_for": answers_for})
+    else:
+        cli.facts(
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "status": one.status,
+                "role": role(one),
+                "scopes": " ".join(sorted(one.scopes)) or "none of its own",
+                "owner": owner,
+                "purpose": one.purpose,
+                "answers for": " ".join(answers_for),
+                "policy": one.policy,
+                "since": local(one.created),
+                "identifier": one.uid,
+                "live sessions": live,
+            }
+        )
+
+
+@command(app, "disable")
+async def disable(
+    cli: Cli, name: Name,
+    cause: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")] = "disabled",
+) -> None:  # fmt: skip
+    """Keep somebody out: no sign-in, and every session is over. Living keys it handed out are named."""
+    async with cli.authority() as authority:
+        say_receipt(cli, await authority.disable(name, cause=cause, by=by()), canonical(name))
+    cli.say(f"Let in again with: sessile user enable {canonical(name)}")
+
+
+@command(app, "enable")
+async def enable(cli: Cli, name: Name) -> None:
+    """Let somebody sign in again. What had ended stays ended."""
+    async with cli.authority() as authority:
+        await authority.enable(name, by=by())
+        one = await authority.principal(name)
+        if cli.json:
+            cli.emit(principal_json(one, await _owner(authority, one)))
+    cli.say(f"{one.name} can sign in again. What had ended stays ended.")
+
+
+@command(app, "passwd")
+async def passwd(cli: Cli, name: Name, password_stdin: PasswordStdin = False) -> None:
+    """Set a person's password. Every session of the person ends."""
+    async with cli.authority() as authority:
+        one = await authority.principal(name)
+        if one.kind is not PrincipalKind.HUMAN:
+            raise BadUsage("services and agents have no password")
+        password = _ask(one.name, stdin=password_stdin)
+        receipt = await Passwords(authority).set(one.name, password, by=by())
+    cli.say(f"{one.name} has a new password.")
+    say_receipt(cli, receipt, one.name)
+
+
+@command(app, "change")
+async def change(
+    cli: Cli, name: Name,
+    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers for it from now on.")] = None,
+    purpose: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for.")] = None,
+) -> None:  # fmt: skip
+    """Change who answers for a service or an agent, and what it is for. Ends nothing."""
+    async with cli.authority() as authority:
+        one = await authority.principal(name)
+        if owner is not None and one.kind is PrincipalKind.HUMAN:
+            raise BadUsage("people answer for themselves: --owner goes with a service or an agent")
+        uid = one.owner if owner is None else (await authority.principal(owner)).uid
+        one = await authority.store.describe(
+            one.uid, owner=uid, purpose=one.purpose if purpose is None else purpose, by=by()
+        )
+        named = await _owner(authority, one)
+    if cli.json:
+        cli.emit(principal_json(one, named))
+    cli.say(f"{named or 'Nobody'} answers for {one.name}.")
+
+
+async def _owner(authority: Authority, principal: Principal) -> str | None:
+    if principal.owner is None:
+        return None
+    owner = await authority.store.principal(uid=principal.owner)
+    return owner.name if owner else None
+
+
+def ask_once(name: str, *, stdin: bool) -> str:
+    """A password that exists. Raises BadUsage without a way to ask."""
+    if stdin:
+        return _line()
+    if not sys.stdin.isatty():
+        raise BadUsage("there is no terminal to ask for the password at: pipe it in with --password-stdin")
+    return getpass.getpass(f"Password of {name}: ")
+
+
+def _ask(name: str, *, stdin: bool) -> str:
+    """A new password: twice at a terminal, so that a slip of the finger locks nobody out."""
+    if stdin or not sys.stdin.isatty():
+        return ask_once(name, stdin=stdin)
+    print(f"At least {MINIMUM} characters, at most {MAXIMUM}; a few words together make a good one.", file=sys.stderr)
+    first = getpass.getpass(f"New password of {name}: ")
+    if getpass.getpass("The same again: ") != first:
+        raise BadUsage("the two differ: nothing was changed")
+    return first
+
+
+def _line() -> str:
+    read = sys.stdin.readline(8 * 1024)
+    if not read:
+        raise NotFound("standard input is empty: pipe the password in, one line")
+    return read.rstrip("\r\n")
