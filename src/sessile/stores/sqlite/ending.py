@@ -9,11 +9,10 @@ from typing import Any
 import msgspec
 
 from sessile.errors import Conflict, NotFound
-from sessile.kernel.decide import Denied, is_live
+from sessile.kernel.decide import holds, is_live
 from sessile.kernel.event import ending_event
 from sessile.kernel.issue import elevate
 from sessile.kernel.principal import Principal, Status, new_epoch
-from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionKind
 from sessile.stores.protocol import End, Ended
 from sessile.stores.sqlite import sessions
@@ -83,7 +82,8 @@ def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Revok
 
 def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Revoked]:
     before = find_principal(tx.db, uid)
-    if before is None or before.status is Status.DELETED:
+    if before is None or (before.status is Status.DELETED and end.status not in (None, Status.DELETED)):
+        # What a deleted principal handed out can still be contained; itself it does not come back.
         raise NotFound("no such principal")
     if end.policy is not None and find_policy(tx.db, end.policy) is None:
         raise NotFound(f"no policy is named {end.policy!r}")
@@ -110,8 +110,9 @@ def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Revoked]
 
 def _kept(tx: Transaction, session_id: str, uid: str) -> Loaded:
     found = by_id(tx.db, session_id, tx.now)
-    if found is None or found.session.uid != uid or not is_live(found.snapshot, tx.now):
-        raise Conflict("the session that was to go on is over", Denied(reason=Reason.REVOKED, session=session_id))
+    denied = holds(found.snapshot if found else None, tx.now, stepping_up=True)
+    if found is None or found.session.uid != uid or denied is not None:
+        raise Conflict("the session that was to go on is over", denied)
     return found
 
 

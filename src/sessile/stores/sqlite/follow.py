@@ -50,11 +50,10 @@ class Follower:
     def open(self, near: NearCache | None = None) -> None:
         """Open, or open anew. Raises sqlite3.Error and StoreUnavailable."""
         with self.lock:
-            if near is not None:
-                self._near, self._head = near, None
             db = self._connection.get()
             check_version(db, self._path)
-            if self._head is None:
+            if near is not None:
+                self._near = near
                 self._drop(db)
             self._ask = db.cursor().execute
             self._seen, self._look_at = None, 0

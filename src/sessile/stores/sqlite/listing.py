@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from datetime import datetime
+from typing import Any
 
-from sessile.kernel.decide import info
-from sessile.kernel.session import SessionInfo
+from sessile.kernel.decide import info, is_live
+from sessile.kernel.session import Session, SessionInfo
 from sessile.stores.protocol import Page
 from sessile.stores.sqlite.directory import MOST
 from sessile.stores.sqlite.rows import instant
@@ -21,6 +23,10 @@ s.id IN (
 )
 """
 _GIVEN = "s.uid IS NOT NULL AND s.origin IN (SELECT id FROM session WHERE uid = :giver)"
+_NEWEST_FIRST = "s.created DESC, s.id DESC"
+_BEFORE_PLACE = "(s.created, s.id) < (:created, :id)"
+_GIVERS_FIRST = "json_array_length(s.lineage), s.created, s.id"
+_BELOW_PLACE = "(json_array_length(s.lineage), s.created, s.id) > (:depth, :created, :id)"
 _OPEN = "s.ended IS NULL AND s.expires > :now"
 
 
@@ -30,30 +36,41 @@ def list_sessions(
 ) -> Page[SessionInfo]:  # fmt: skip
     """See `Store.sessions`."""
     limit = max(1, min(limit, MOST))
-    # A session's number is above those of the sessions that it hangs on: upward, a tree comes givers first.
-    upward = root is not None
-    where = [_TREE] if upward else ["s.uid IS NOT NULL"]
-    if uid is not None and not upward:
+    tree = root is not None
+    where = [_TREE] if tree else ["s.uid IS NOT NULL"]
+    if uid is not None and not tree:
         where.append("s.uid = :uid")
-    if giver is not None and not upward:
+    if giver is not None and not tree:
         where.append(_GIVEN)
     if not ended:
         where.append(_OPEN)  # leaves out only what is over for certain; `is_live` decides on the rest
-    where.append("s.seq > :seq" if upward else "s.seq < :seq")
-    sql = f"WHERE {' AND '.join(where)} ORDER BY s.seq {'ASC' if upward else 'DESC'} LIMIT :rows"
-    values = {
-        "uid": uid, "giver": giver, "root": root, "now": instant(now), "rows": limit + 1,
-        "seq": _position(after, 0 if upward else 2**62),
-    }  # fmt: skip
-    found: list[tuple[int, SessionInfo]] = []
-    while len(found) <= limit:
-        rows = select(db, sql, values, now)
-        found += [(row.seq, shown) for row in rows if (shown := info(row.snapshot, now)).live or ended]
-        if len(rows) <= limit:
+    values = {"uid": uid, "giver": giver, "root": root, "now": instant(now), "rows": limit + 1}
+    values |= (place := _parse(after)) or {}
+    if place is not None:
+        where.append(_BELOW_PLACE if tree else _BEFORE_PLACE)
+    found: list[Loaded] = []
+    while True:
+        order = _GIVERS_FIRST if tree else _NEWEST_FIRST
+        rows = select(db, f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT :rows", values, now)
+        found += [row for row in rows if ended or is_live(row.snapshot, now)]
+        if len(found) > limit or len(rows) <= limit:
             break
-        values["seq"] = rows[-1].seq
+        if place is None:
+            where.append(_BELOW_PLACE if tree else _BEFORE_PLACE)
+        values |= (place := _place(rows[-1].session))
     page = found[:limit]
-    return Page([shown for _, shown in page], str(page[-1][0]) if len(found) > limit else None)
+    following = " ".join(map(str, _place(page[-1].session).values())) if len(found) > limit else None
+    return Page([info(row.snapshot, now) for row in page], following)
+
+
+def _place(session: Session) -> dict[str, Any]:
+    return {"depth": len(session.lineage), "created": instant(session.created), "id": session.id}
+
+
+def _parse(after: str | None) -> dict[str, Any] | None:
+    # `after` comes back from outside: what is no place of ours is the beginning.
+    found = re.fullmatch(r"([0-9]{1,2}) ([0-9]{1,18}) (ses_[0-9a-z]{27})", after or "")
+    return {"depth": int(found[1]), "created": int(found[2]), "id": found[3]} if found else None
 
 
 def show_session(db: sqlite3.Connection, session_id: str, now: datetime) -> SessionInfo | None:

@@ -40,7 +40,7 @@ CREATE TABLE credential (
 ) WITHOUT ROWID;
 
 CREATE TABLE session (
-    seq             INTEGER PRIMARY KEY,  -- the order of beginning: a giver's is below those of what it handed out
+    seq             INTEGER PRIMARY KEY,
     id              TEXT NOT NULL UNIQUE,
     kind            TEXT NOT NULL,
     uid             TEXT,
@@ -69,7 +69,8 @@ CREATE TABLE session (
     keep_until      INTEGER NOT NULL      -- when the tombstone is of no more use to anybody
 );
 
-CREATE INDEX session_uid ON session (uid, seq) WHERE uid IS NOT NULL;
+CREATE INDEX session_newest ON session (created, id);
+CREATE INDEX session_uid ON session (uid, created, id) WHERE uid IS NOT NULL;
 CREATE INDEX session_origin ON session (origin) WHERE origin IS NOT NULL;
 CREATE INDEX session_parent ON session (parent) WHERE parent IS NOT NULL;
 CREATE INDEX session_keep_until ON session (keep_until);
