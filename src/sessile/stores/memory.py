@@ -85,12 +85,12 @@ class MemoryStore:
         return self._snapshot(digest, self._clock.now())
 
     def _snapshot(self, digest: bytes, now: datetime) -> Snapshot | None:
-        token = self._tokens.get(digest)
-        if token is None:
-            return None
-        return msgspec.structs.replace(
-            self._view(self._sessions[token.session], now), token_state=token.state, token_since=token.since
-        )
+        return self._present(digest, now) if digest in self._tokens else None
+
+    def _present(self, digest: bytes, now: datetime) -> Snapshot:
+        token = self._tokens[digest]
+        view = self._view(self._sessions[token.session], now)
+        return msgspec.structs.replace(view, token_state=token.state, token_since=token.since)
 
     def _view(self, session: Session, now: datetime) -> Snapshot:
         return Snapshot(
@@ -125,6 +125,8 @@ class MemoryStore:
             draft, principal=principal, policy=policy, everyone=self._everyone[draft.kind], giver=giver, now=now
         )
         replaced = self._sessions.get(draft.replaces) if draft.replaces is not None else None
+        if draft.id in self._sessions or draft.digest in self._tokens:
+            raise Conflict("a session has that id or token already")
         surplus = self._surplus(session, policy, replaced, now)
 
         touched = []
@@ -146,7 +148,7 @@ class MemoryStore:
         self._tokens[draft.digest] = _Token(session.id, TokenState.CURRENT, now)
         self._append(begun_event(session, giver.session if giver else None), now)
         self._announce(*touched)
-        return Begun(self._view(session, now), tuple(old.id for old in surplus))
+        return Begun(self._present(draft.digest, now), tuple(old.id for old in surplus))
 
     def _beginner(self, draft: Draft, now: datetime) -> Principal | None:
         if draft.uid is None:
@@ -237,7 +239,7 @@ class MemoryStore:
         name = EventName.SESSION_ROTATED if method is None else EventName.SESSION_ELEVATED
         self._append(changed_event(name, changed, by, method), now)
         self._announce(f"s:{session.id}")
-        return self._view(changed, now)
+        return self._present(digest, now)
 
     def _tokens_of(self, session_id: str) -> dict[bytes, _Token]:
         return {digest: token for digest, token in self._tokens.items() if token.session == session_id}
@@ -313,13 +315,16 @@ class MemoryStore:
 
     def _end_principal(self, end: End, uid: str, now: datetime) -> tuple[int, list[str]]:
         principal = self._principals.get(uid)
-        if principal is None or principal.status is Status.DELETED:
+        if principal is None or (principal.status is Status.DELETED and end.status not in (None, Status.DELETED)):
+            # What a deleted principal handed out can still be contained; itself it does not come back.
             raise NotFound("no such principal")
         if end.policy is not None and end.policy not in self._policies:
             raise NotFound(f"no policy is named {end.policy!r}")
         kept = self._sessions.get(end.keep) if end.keep is not None else None
-        if end.keep is not None and (kept is None or kept.uid != uid or not is_live(self._view(kept, now), now)):
-            raise Conflict("the session that was to go on is over")
+        if end.keep is not None:
+            denied = holds(self._view(kept, now) if kept is not None else None, now, stepping_up=True)
+            if denied is not None or kept is None or kept.uid != uid:
+                raise Conflict("the session that was to go on is over", denied)
         ids = [s.id for s in self._of(uid) if is_live(self._view(s, now), now) and s is not kept]
         principal = self._principals[uid] = msgspec.structs.replace(
             principal,
@@ -329,7 +334,7 @@ class MemoryStore:
             policy=end.policy or principal.policy,
             **_containment(principal, end.contain_since, now),
         )
-        if end.status is Status.DELETED:
+        if end.status is Status.DELETED and self._names.get(principal.name) == uid:
             del self._names[principal.name]
         if end.credential is not None:
             self._store_credential(end.credential, now)
@@ -367,13 +372,13 @@ class MemoryStore:
         now = self._clock.now()
         if root is not None:
             found = [s for s in self._sessions.values() if s.id == root or any(a.session == root for a in s.lineage)]
-            found.sort(key=lambda s: (len(s.lineage), s.created, s.id))
         else:
             found = [s for s in self._sessions.values() if s.uid is not None and uid in (None, s.uid)]
             if giver is not None:
                 found = [s for s in found if s.lineage and s.lineage[0].uid == giver]
-            found.sort(key=lambda s: (s.created, s.id), reverse=True)
-        return _page([shown for s in found if (shown := self._info(s, now)).live or ended], after, limit)
+        tree = root is not None
+        shown = {_place(s, tree): one for s in found if (one := self._info(s, now)).live or ended}
+        return _page(shown, after, limit, newest_first=not tree)
 
     async def session(self, session_id: str) -> SessionInfo | None:
         session = self._sessions.get(session_id)
@@ -423,12 +428,12 @@ class MemoryStore:
         self, *, kind: PrincipalKind | None = None, search: str = "", owner: str | None = None,
         after: str | None = None, limit: int = PAGE,
     ) -> Page[Principal]:  # fmt: skip
-        found = [
-            principal
-            for name, uid in sorted(self._names.items())
+        found = {
+            name: principal
+            for name, uid in self._names.items()
             for principal in (self._principals[uid],)
             if search in name and kind in (None, principal.kind) and owner in (None, principal.owner)
-        ]
+        }
         return _page(found, after, limit)
 
     async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
@@ -531,7 +536,15 @@ def _containment(principal: Principal, since: datetime | None, now: datetime) ->
     return {"contained_since": min(since, principal.contained_since or since), "contained_at": now}
 
 
-def _page(items: Sequence[T], after: str | None, limit: int) -> Page[T]:
-    start = int(after) if after is not None and after.isdecimal() else 0
-    more = start + limit < len(items)
-    return Page(items[start : start + limit], str(start + limit) if more else None)
+def _place(session: Session, tree: bool) -> str:
+    depth = len(session.lineage) if tree else ""
+    return f"{depth} {session.created:%Y%m%d%H%M%S%f} {session.id}"
+
+
+def _page(found: Mapping[str, T], after: str | None, limit: int, *, newest_first: bool = False) -> Page[T]:
+    """By key and not by count: what comes or goes between two pages moves nothing else from one to the other."""
+    keys = sorted(found, reverse=newest_first)
+    if after is not None:
+        keys = [key for key in keys if (key < after if newest_first else key > after)]
+    more = len(keys) > limit
+    return Page([found[key] for key in keys[:limit]], keys[limit - 1] if more else None)

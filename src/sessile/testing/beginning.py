@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -103,7 +104,7 @@ class Beginning:
             world.store.read_data(held.id),
         ):
             with pytest.raises(StopIteration):
-                reading.send(None)  # type: ignore[attr-defined]
+                reading.send(None)
 
     # --- begin ----------------------------------------------------------------------------------------------
 
@@ -167,14 +168,14 @@ class Beginning:
         ],
         ids=["epoch", "status", "everyone"],
     )
-    async def test_begin_outside_the_fence(self, world: World, change: dict[str, object]) -> None:
+    async def test_begin_outside_the_fence(self, world: World, change: dict[str, Any]) -> None:
         """Review 10: what was read before the credential was looked at has changed; enabled again or not."""
         alice = await world.person()
         fence = await world.fence()
         if change["cause"] == "everyone":
             await world.store.end(End(everyone=frozenset({SessionKind.BROWSER}), cause="everyone"))
         else:
-            await world.store.end(End(uid=alice.uid, **change))  # type: ignore[arg-type]
+            await world.store.end(End(uid=alice.uid, **change))
             await world.store.end(End(uid=alice.uid, status=Status.ACTIVE, cause="enabled"))
         before = await world.everything()
         with pytest.raises(Conflict):
@@ -217,13 +218,13 @@ class Beginning:
         child = await world.delegate(top, agent, scopes=frozenset({"a"}))
         session = (await world.snapshot(child)).session
         assert (session.parent, session.origin) == (top.id, top.id)
-        assert (session.uid, session.scopes) == (agent.uid, {"a"})
+        assert (session.uid, session.scopes) == (agent.uid, frozenset({"a"}))
         assert session.authentications == top.session.authentications, "the giver's, of that time"
         assert session.authenticated is None, "never fresh"
         assert session.expires <= top.session.expires
         key = await world.mint(top, agent, scopes=frozenset({"b"}))
         session = (await world.snapshot(key)).session
-        assert (session.parent, session.origin, session.scopes) == (None, top.id, {"b"})
+        assert (session.parent, session.origin, session.scopes) == (None, top.id, frozenset({"b"}))
         assert await world.happened(session=child.id) == ["session.delegated"]
         assert await world.happened(session=key.id) == ["key.minted"]
         assert await world.alive(top, child, key) == [True, True, True]

@@ -296,7 +296,7 @@ class Ending:
         )
         after = await world.store.principal(uid=alice.uid)
         assert after is not None
-        assert (after.scopes, after.policy) == ({"a"}, "operators")
+        assert (after.scopes, after.policy) == (frozenset({"a"}), "operators")
         stored = await world.store.credential(alice.uid, "password")
         assert stored is not None
         assert stored.value == hashed.value

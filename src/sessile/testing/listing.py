@@ -93,7 +93,7 @@ class Listing:
         top = await world.sign_in(alice)
         expected = {top.id} | {(await world.delegate(top, agent)).id for _ in range(6)}
         for query in ({}, {"root": top.id}, {"ended": True}):
-            first = await world.store.sessions(**query, limit=limit)  # type: ignore[arg-type]
+            first = await world.store.sessions(**query, limit=limit)
             assert len(first) <= limit
             listed = await world.listed(**query, limit=limit)
             assert len(listed) == len(expected), "none twice"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import itertools
 from collections.abc import Awaitable, Callable
@@ -20,7 +21,7 @@ from sessile.kernel.event import SYSTEM
 from sessile.kernel.ids import ALPHABET
 from sessile.kernel.issue import Draft, Fence, TooDeep, Wider
 from sessile.kernel.policy import AtLimit, Policy
-from sessile.kernel.principal import Status, new_principal
+from sessile.kernel.principal import Principal, Status, new_principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import SessionInfo, SessionKind, Tie
 from sessile.stores import Backend
@@ -128,8 +129,11 @@ class StoreMachine(RuleBasedStateMachine):
         for name in PEOPLE + OTHERS:
             principal = new_principal(name, now=self.clock.now())
             self.uids[name] = principal.uid
-            self.both(lambda store, p=principal: store.register(p, SYSTEM))
+            self.both(functools.partial(self._register, principal))
         self.both(lambda store: store.set_policy(Policy.aal2(), SYSTEM))
+
+    async def _register(self, principal: Principal, store: Backend) -> None:
+        await store.register(principal, SYSTEM)
 
     # --- beginning ------------------------------------------------------------------------------------------
 
@@ -355,8 +359,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def both_list_alike(self) -> None:
-        for query in ({}, {"uid": self.uids.get("alice")}):
-            one, two = [self.run(node.store.sessions(**query, limit=1000)) for node in self.nodes]
+        for uid in (None, self.uids.get("alice")):
+            one, two = [self.run(node.store.sessions(uid=uid, limit=1000)) for node in self.nodes]
             assert [info.id for info in one] == [info.id for info in two]
 
 
