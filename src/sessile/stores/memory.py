@@ -269,9 +269,9 @@ class MemoryStore:
         now = self._clock.now()
         for session_id, at in seen.items():
             session = self._sessions.get(session_id)
-            # As it was at the act, not as it is at this late flush: an act before the idle limit counts.
+            # As it is now, not as it was at the act: a late flush revives nothing that was denied meanwhile.
             at = min(at, now)
-            if session is not None and at > session.last_seen and is_live(self._view(session, at), at):
+            if session is not None and at > session.last_seen and is_live(self._view(session, now), now):
                 self._sessions[session_id] = msgspec.structs.replace(session, last_seen=at)
 
     # -- ending -------------------------------------------------------------------------------------------------

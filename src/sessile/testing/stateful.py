@@ -79,8 +79,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.ends: dict[str, datetime] = {}
         """The last instant at which the session may be alive, whatever is done to it."""
         self.over: set[str] = set()
-        """Sessions that were seen dead, or have to be."""
+        """Sessions that an act has ended: for good."""
+        self.lapsed: set[str] = set()
+        """Sessions that were seen dead for whatever reason: for good as well, while the policy stays."""
         self.denied: set[bytes] = set()
+        """Tokens that were denied: the same."""
 
     def teardown(self) -> None:
         for node in self.nodes:
@@ -144,13 +147,12 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(begun, Exception):
             return multiple()
         session = begun.snapshot.session
-        assert session.uid not in self.over, "a session began for who is disabled"
         self.over |= set(begun.ended)
         if draft.replaces is not None:
             self.over.add(draft.replaces)
         self.kinds[draft.id], self.owners[draft.id] = draft.kind, draft.uid
         if session.parent is not None:
-            assert session.parent not in self.over, "a child began under what is over"
+            assert session.parent not in self.over | self.lapsed, "a child began under what is over"
             self.parents[draft.id] = session.parent
         if draft.kind is not SessionKind.BROWSER:
             self.ends[draft.id] = session.expires
@@ -227,7 +229,7 @@ class StoreMachine(RuleBasedStateMachine):
         found = self.both(lambda store: store.replace(token.digest, digest, method, SYSTEM))
         if isinstance(found, Exception):
             return multiple()
-        assert token.session not in self.over, "what is over was replaced"
+        assert token.session not in self.over | self.lapsed, "what is over was replaced"
         self.issued[digest] = token.session
         return Issued(digest, token.session)
 
@@ -270,7 +272,7 @@ class StoreMachine(RuleBasedStateMachine):
         end = End(uid=uid, keep=token.session, keep_digest=digest, cause="password")
         if isinstance(self.both(lambda store: store.end(end)), Exception):
             return multiple()
-        assert token.session not in self.over, "what is over was kept"
+        assert token.session not in self.over | self.lapsed, "what is over was kept"
         self.over |= {session for session, owner in self.owners.items() if owner == uid} - {token.session}
         if digest is None:
             return multiple()
@@ -295,6 +297,9 @@ class StoreMachine(RuleBasedStateMachine):
             key_lifetime=key,
         )  # fmt: skip
         self.both(lambda store: store.set_policy(policy, SYSTEM))
+        # A limit that is in force no more ended nothing; the one as issued goes on to hold (`ends`).
+        self.lapsed.clear()
+        self.denied.clear()
 
     # --- time and upkeep ------------------------------------------------------------------------------------
 
@@ -340,7 +345,7 @@ class StoreMachine(RuleBasedStateMachine):
                 alive.add(session)
             else:
                 self.denied.add(digest)
-        assert not alive & self.over, "what ended came back"
+        assert not alive & (self.over | self.lapsed), "what ended came back"
         for session in alive:
             assert now < self.ends.get(session, now + SECOND), "late"
             parent = self.parents.get(session)
@@ -355,7 +360,7 @@ class StoreMachine(RuleBasedStateMachine):
             if None not in infos:
                 assert comparable(infos[0]) == comparable(infos[1])
             if not any(info is not None and info.live for info in infos):
-                self.over.add(session)
+                self.lapsed.add(session)
 
     @invariant()
     def both_list_alike(self) -> None:
