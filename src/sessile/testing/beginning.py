@@ -197,9 +197,7 @@ class Beginning:
         """Review 16: an attacker with a password does not sign in again a second later; an operator does."""
         alice, agent = await world.person(), await world.person("agent:a")
         root = await world.person("root", scopes=frozenset({"*", OPERATOR}))
-        await world.store.end(
-            End(everyone=frozenset({SessionKind.BROWSER}), lock_sign_in=MINUTE, cause="incident")
-        )
+        await world.store.end(End(everyone=frozenset({SessionKind.BROWSER}), lock_sign_in=MINUTE, cause="incident"))
         with pytest.raises(Conflict):
             await world.sign_in(alice)
         held = await world.sign_in(root)

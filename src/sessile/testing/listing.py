@@ -56,9 +56,7 @@ class Listing:
     async def test_sessions_of_all(self, world: World) -> None:
         held = await self._tree(world)
         await world.visit()
-        assert await world.listed() == [
-            held[name].id for name in ("under", "key", "below", "beside", "child", "top")
-        ]
+        assert await world.listed() == [held[name].id for name in ("under", "key", "below", "beside", "child", "top")]
 
     @pytest.mark.parametrize("how", ["ended", "idle", "principal", "everyone", "disabled"])
     async def test_sessions_alive_or_all(self, world: World, how: str) -> None:

@@ -255,9 +255,7 @@ class Races:
         """A name, a fact, a version of a policy and a version of data are each taken once."""
         stores = [nodes[n % len(nodes)].store for n in range(20)]
         people = [new_principal("alice", now=world.clock.now()) for _ in stores]
-        results = await together(
-            *[s.register(who, SYSTEM) for s, who in zip(stores, people, strict=True)], seed=seed
-        )
+        results = await together(*[s.register(who, SYSTEM) for s, who in zip(stores, people, strict=True)], seed=seed)
         assert sorted(isinstance(each, Conflict) for each in results) == [False] + [True] * 19
         won = await world.store.principal(name="alice")
         assert won is not None
@@ -267,9 +265,7 @@ class Races:
         assert set(results) == {await world.store.fact("f")}
 
         policies = [Policy(name="p", version=2, reason=str(n)) for n in range(20)]
-        results = await together(
-            *[s.set_policy(p, SYSTEM) for s, p in zip(stores, policies, strict=True)], seed=seed
-        )
+        results = await together(*[s.set_policy(p, SYSTEM) for s, p in zip(stores, policies, strict=True)], seed=seed)
         assert sum(not isinstance(each, Conflict) for each in results) == 1
 
         held = await world.sign_in(won)
