@@ -84,7 +84,6 @@ def test_the_five_lines_in_the_readme_are_the_example() -> None:
 
 def commands(name: str) -> list[list[str]]:
     """Every `sessile …` and `make …` that a page shows, in words."""
-    text = (ROOT / name).read_text(encoding="utf-8")
     lines = [line for block in blocks(name, "sh", "console") for line in block.text.splitlines()]
     lines += re.findall(r"`([^`\n]+)`", prose(name))
     found = []
@@ -92,7 +91,6 @@ def commands(name: str) -> list[list[str]]:
         line = re.sub(r"^(\$ |\.venv/bin/|[A-Z_]+=\S+ )+", "", line.strip())
         if re.match(r"(sessile|make)( |$)", line):
             found.append([word for word in shlex.split(line, comments=True) if word not in "…|"])
-    assert found or "sessile " not in text or name.startswith("docs/decisions"), f"{name} shows no command?"
     return found
 
 
