@@ -1,0 +1,32 @@
+"""The JSON API, a file per noun. Under `/api/v1`; every answer that refuses is RFC 9457 problem details."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+
+from sessile.server.api import (
+    delegations,
+    events,
+    introspect,
+    keys,
+    password,
+    principals,
+    revocations,
+    revoke,
+    session,
+    sessions,
+)  # fmt: skip
+
+PREFIX: Final = "/api/v1"
+
+
+def router() -> APIRouter:
+    found = APIRouter(prefix=PREFIX)
+    nouns: list[Any] = [
+        session, sessions, password, principals, revocations, delegations, keys, revoke, introspect, events,
+    ]  # fmt: skip
+    for noun in nouns:
+        found.include_router(noun.router)
+    return found

@@ -1,0 +1,61 @@
+"""`/introspect`: what a token is worth, for resource servers (RFC 7662)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from sessile.fastapi import CurrentAccess, CurrentActive
+from sessile.kernel.decide import Active, Denied, Requirement
+from sessile.kernel.principal import INTROSPECT, OPERATOR
+from sessile.kernel.reason import Reason
+from sessile.kernel.token import TokenKind
+from sessile.server.access import Ours
+from sessile.server.api.revoke import Hint, Token
+from sessile.server.models import Output
+from sessile.web.access import AccessDenied
+
+router = APIRouter(tags=["Tokens"])
+
+
+class Introspection(Output):
+    """The members of RFC 7662, section 2.2; only `active` where the token counts for nothing."""
+
+    active: bool
+    scope: str | None = None
+    username: str | None = None
+    sub: str | None = None
+    token_type: str | None = None
+    iat: int | None = None
+    exp: int | None = None
+    sid: str | None = None
+    kind: str | None = None
+    acr: str | None = None
+
+
+async def _may_ask(here: CurrentAccess, active: CurrentActive) -> Active:
+    if active.session.scopes & {INTROSPECT, OPERATOR}:
+        return active
+    needed = Requirement(scopes=frozenset({INTROSPECT}))
+    raise AccessDenied(Denied(reason=Reason.OUT_OF_SCOPE, session=active.session.id), needed, bearer=here.bearer)
+
+
+@router.post("/introspect", summary="Ask what a token is worth", response_model_exclude_none=True)
+async def introspect(
+    token: Token, server: Ours, _asker: Annotated[Active, Depends(_may_ask)], token_type_hint: Hint = None
+) -> Introspection:
+    """For holders of the scope `introspect`. A browser's token counts only as a cookie, so it is not active here."""
+    if token.startswith(TokenKind.BROWSER):
+        return Introspection(active=False)
+    found = await server.authority.check(token)
+    if not isinstance(found, Active):
+        if found.reason is Reason.UNAVAILABLE:
+            raise AccessDenied(found)
+        return Introspection(active=False)
+    info = await server.authority.session(found.session.id)
+    return Introspection(
+        active=True, scope=" ".join(sorted(info.scopes)), username=info.principal, sub=info.principal,
+        token_type="Bearer", iat=int(info.created.timestamp()), exp=int(info.expires.timestamp()), sid=info.id,
+        kind=info.kind, acr=f"aal{info.assurance}",
+    )  # fmt: skip

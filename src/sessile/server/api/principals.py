@@ -1,0 +1,90 @@
+"""`/principals`: people, services and agents. For operators."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from sessile.fastapi import CurrentAccess
+from sessile.kernel.principal import RESERVED_SCOPES, Principal, PrincipalKind
+from sessile.server.access import FRESH_OPERATOR, After, Limit, Operator, Ours, PrincipalPath
+from sessile.server.models import (
+    NewPrincipal,
+    PageOut,
+    PrincipalChange,
+    PrincipalChanged,
+    PrincipalOut,
+    SessionOut,
+    session_page,
+)  # fmt: skip
+from sessile.server.state import Server
+
+router = APIRouter(tags=["Principals"])
+
+
+@router.get("/principals", summary="List principals")
+async def list_all(
+    server: Ours, _active: Operator, after: After = None, limit: Limit = 100, kind: PrincipalKind | None = None,
+    search: Annotated[str, Query(max_length=128, description="A part of the name.")] = "",
+) -> PageOut[PrincipalOut]:  # fmt: skip
+    """By name, ascending."""
+    page = await server.authority.store.principals(kind=kind, search=search.casefold(), after=after, limit=limit)
+    return PageOut(items=[PrincipalOut.of(one, await owner_name(server, one)) for one in page], next=page.next)
+
+
+@router.post("/principals", status_code=201, summary="Register a principal")
+async def register(body: NewPrincipal, server: Ours, active: Operator, here: CurrentAccess) -> PrincipalOut:
+    """A person gets no password here: nobody chooses another's (ASVS V6.4.6). An operator on the server's machine
+    enrols people with `sessile user add`.
+
+    Handing out `operator` or `introspect` needs an authentication of the last five minutes.
+    """
+    if RESERVED_SCOPES & set(body.scopes or ()):
+        await here.meet(FRESH_OPERATOR)
+    made = await server.authority.register(
+        body.id, scopes=body.scopes, owner=body.owner, purpose=body.purpose, by=active
+    )
+    return PrincipalOut.of(made, await owner_name(server, made))
+
+
+@router.get("/principals/{id}", summary="Show a principal")
+async def show(id: PrincipalPath, server: Ours, _active: Operator) -> PrincipalOut:
+    """By its id."""
+    found = await server.authority.principal(id)
+    return PrincipalOut.of(found, await owner_name(server, found))
+
+
+@router.patch("/principals/{id}", summary="Disable or enable a principal")
+async def change(
+    id: PrincipalPath, body: PrincipalChange, server: Ours, _active: Operator, here: CurrentAccess
+) -> PrincipalChanged:
+    """Disabling ends every session of the principal at once and says so in the receipt, with the keys and leases
+    that it handed out and that go on. Enabling brings nothing back.
+
+    Needs an authentication of the last five minutes.
+    """
+    active = await here.meet(FRESH_OPERATOR)
+    if body.status == "disabled":
+        receipt = await server.authority.disable(id, cause=body.cause or "disabled", by=active)
+    else:
+        receipt = await server.authority.enable(id, cause=body.cause or "enabled", by=active)
+    found = await server.authority.principal(id)
+    return PrincipalChanged.changed(found, await owner_name(server, found), receipt)
+
+
+@router.get("/principals/{id}/sessions", summary="List a principal's sessions")
+async def sessions(
+    id: PrincipalPath, server: Ours, _active: Operator, after: After = None, limit: Limit = 100
+) -> PageOut[SessionOut]:
+    """Its living sessions, newest first."""
+    page = await server.authority.sessions(principal=id, after=after, limit=limit)
+    return session_page(page, page.next)
+
+
+async def owner_name(server: Server, principal: Principal) -> str | None:
+    """The name of who answers for a principal."""
+    if principal.owner is None:
+        return None
+    found = await server.authority.store.principal(uid=principal.owner)
+    return None if found is None else found.name

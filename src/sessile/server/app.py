@@ -1,0 +1,80 @@
+"""The application: `create_app(settings)`, or `from_environment` for worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sessile.asgi import Access, SessileMiddleware
+from sessile.fastapi import RESPONSES
+from sessile.server import api, forward_auth, operations, pages, problems
+from sessile.server.guard import BodyLimit, Guard
+from sessile.server.pages.render import broken, render_problem
+from sessile.server.settings import ENVIRONMENT, Settings
+from sessile.server.state import FOLDER, Server
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The server as an ASGI application. Nothing is opened before its lifespan starts.
+
+    Raises:
+        ValueError: a setting does not fit.
+    """
+    server = Server(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await server.open()
+        try:
+            yield
+        finally:
+            await server.close()
+
+    app = FastAPI(
+        title="Sessile", version=operations.version(), description=operations.DESCRIPTION, lifespan=lifespan,
+        openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
+        middleware=[
+            Middleware(Guard, trusted=server.trusted, broken=broken),
+            Middleware(
+                SessileMiddleware, authority=server.authority, cookie=server.cookie, origins=settings.origins,
+                allowed_hosts=settings.allowed_hosts, trusted_proxies=settings.trusted_proxies,
+            ),
+            Middleware(Counting, server=server),
+            Middleware(BodyLimit),
+        ],
+    )  # fmt: skip
+    app.state.server = server
+    problems.install(app, render_problem)
+    app.include_router(api.router(), responses=RESPONSES)
+    app.include_router(operations.router)
+    app.include_router(forward_auth.router)
+    app.include_router(pages.router())
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"))
+    app.openapi = lambda: operations.describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The application of a worker process: its settings are JSON in `SESSILE_SETTINGS`."""
+    return create_app(Settings.from_json(os.environ[ENVIRONMENT]))
+
+
+class Counting:
+    """Counts requests by the outcome of their check, for `/metrics`."""
+
+    def __init__(self, app: ASGIApp, *, server: Server) -> None:
+        self._app = app
+        self._checks = server.checks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            here: Access = scope["sessile"]
+            result = here.result
+            self._checks["active" if result else str(result.reason)] += 1
+        await self._app(scope, receive, send)

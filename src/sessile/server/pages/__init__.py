@@ -1,0 +1,15 @@
+"""The pages, a file per group. They work without script."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import HTMLResponse
+
+from sessile.server.pages import account, sign_in
+
+
+def router() -> APIRouter:
+    found = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+    for group in (sign_in, account):
+        found.include_router(group.router)
+    return found

@@ -1,0 +1,126 @@
+"""Pages: rendered, refused, redirected, and their forms read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from urllib.parse import quote, unquote
+
+from fastapi import Depends, Request
+from starlette.datastructures import FormData
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import Scope
+
+from sessile.kernel.principal import OPERATOR
+from sessile.kernel.reason import Cure, Reason
+from sessile.server.access import Person
+from sessile.server.problems import FormRefused, respond, wants_page
+from sessile.server.state import Server, server_of
+from sessile.server.wording import TEXTS
+from sessile.web import cookie as cookies
+from sessile.web.access import Access
+from sessile.web.cookie import CookieSpec
+from sessile.web.csrf import check_form_token, form_token
+from sessile.web.problem import Problem
+from sessile.web.return_to import safe_path
+
+LOGIN: Final = "/login"
+STEP_UP: Final = "/account/step-up"
+HOME: Final = "/account"
+_RETURN_SECONDS: Final = 600
+_RETRY_SECONDS: Final = 5
+_INTERNAL: Final = Problem(500, "Internal error", TEXTS.problem.detail[500])
+
+
+def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """A page. Where somebody is signed in it says so, and its forms carry this session's token."""
+    server = server_of(request)
+    here: Access | None = request.scope.get("sessile")
+    active = None if here is None else here.active
+    if active is not None and active.session.principal is not None:
+        context.setdefault("person", {"name": active.session.principal, "operator": OPERATOR in active.session.scopes})
+        context.setdefault("form_token", form_token(server.key, active.session.id))
+    return HTMLResponse(server.templates.get_template(template).render(context, status=status), status)
+
+
+def go(path: str) -> RedirectResponse:
+    """On to a page of this server, by GET."""
+    return RedirectResponse(path, 303)
+
+
+async def checked_form(request: Request, active: Person) -> FormData:
+    """A form that was made for this session (63B-4 5.1).
+
+    Raises:
+        FormRefused: it was not.
+    """
+    form = await request.form()
+    if not check_form_token(server_of(request).key, active.session.id, text(form, "form_token")):
+        raise FormRefused
+    return form
+
+
+CheckedForm = Annotated[FormData, Depends(checked_form)]
+
+
+def text(form: FormData, name: str) -> str:
+    """A field, empty if it is not there or is a file."""
+    found = form.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def keep(response: Response, cookie: CookieSpec, value: str, seconds: int | None = None) -> None:
+    name, header = cookie.set_header(value)
+    limit = b"" if seconds is None else b"; Max-Age=%d" % seconds
+    response.raw_headers.append((name, header + limit))
+
+
+def drop(response: Response, *found: CookieSpec) -> None:
+    response.raw_headers.extend(cookie.clear_header() for cookie in found)
+
+
+def kept(request: Request, cookie: CookieSpec) -> str | None:
+    value = cookies.read(request.scope["headers"], cookie.raw_name)
+    return value.decode("latin-1") if isinstance(value, bytes) else None
+
+
+def remember(server: Server, response: Response, path: str | None) -> None:
+    """Keep where to go on after signing in: ten minutes, in a cookie of its own (decision 0004)."""
+    safe = safe_path(path)
+    if safe is not None and not safe.startswith((LOGIN, "/logout")):
+        keep(response, server.return_cookie, quote(safe, safe="/"), _RETURN_SECONDS)
+
+
+def remembered(request: Request) -> str | None:
+    """Where to go on. Checked again: a cookie comes from outside."""
+    value = kept(request, server_of(request).return_cookie)
+    return None if value is None else safe_path(unquote(value, errors="replace"))
+
+
+async def render_problem(request: Request, problem: Problem) -> Response:
+    """What a browser gets instead of a refusal: a page, or the way to the cure."""
+    server = server_of(request)
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    # Not for cookies that cannot be read: signing in does not remove what is wrong with them.
+    if problem.reason == Reason.DISABLED or (problem.cure == Cure.SIGN_IN and problem.reason != Reason.MALFORMED):
+        response: Response = go(LOGIN)
+        remember(server, response, asked if request.method == "GET" else None)
+        return response
+    if problem.reason == Reason.SUPERSEDED and request.method == "GET" and kept(request, server.retry_cookie) is None:
+        # The browser holds the new token by now. Once: a browser that does not would go round in circles.
+        response = RedirectResponse(asked, 303)
+        keep(response, server.retry_cookie, "1", _RETRY_SECONDS)
+        return response
+    response = page(
+        request, "problem.html", status=problem.status, detail=problem.detail, reason=problem.reason,
+        cure=problem.cure, title=None if problem.status in TEXTS.problem.title else problem.title,
+    )  # fmt: skip
+    response.raw_headers.extend(problem.headers)
+    return response
+
+
+def broken(scope: Scope) -> Response:
+    """The answer of a server that broke."""
+    request = Request(scope)
+    if not wants_page(request):
+        return respond(_INTERNAL)
+    return page(request, "problem.html", status=500)

@@ -1,0 +1,136 @@
+"""`/`, `/login`, `/logout`."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from sessile.factors.password import Busy, SignInFailed
+from sessile.fastapi import CurrentAccess
+from sessile.kernel.decide import Active
+from sessile.kernel.reason import Reason
+from sessile.server.access import Ours
+from sessile.server.pages.render import HOME, LOGIN, checked_form, drop, go, keep, kept, page, remembered, text
+from sessile.server.pages.why import why
+from sessile.server.problems import CrossSite
+from sessile.server.state import Server
+from sessile.server.wording import TEXTS
+from sessile.web.access import AccessDenied
+from sessile.web.client import read_scheme
+from sessile.web.csrf import OriginHeaders, check_form_token, form_token
+from sessile.web.hosts import LOOPBACK, parse_host
+from sessile.web.problem import RETRY_AFTER, bearer_challenge
+
+router = APIRouter()
+
+SIGNED_OUT = f"{LOGIN}?signed-out"
+
+
+@router.get("/")
+async def root() -> Response:
+    return go(HOME)
+
+
+@router.get("/login")
+async def show_login(request: Request, server: Ours, here: CurrentAccess) -> Response:
+    """The form, and why one landed here."""
+    result = here.result
+    if isinstance(result, Active) and result.session.uid is not None:
+        return go(remembered(request) or HOME)
+    notice, tone = None, "info"
+    if isinstance(result, Active) or result.reason is Reason.MISSING:
+        if "signed-out" in request.query_params:
+            notice, tone = TEXTS.landing.signed_out, "success"
+        elif remembered(request) is not None:
+            notice = TEXTS.landing.sign_in
+    elif result.reason is Reason.UNAVAILABLE:
+        raise AccessDenied(result)
+    elif result.reason is not Reason.SUPERSEDED:
+        notice, tone = await why(server, result), "warn"
+    return _form(request, server, notice=notice, notice_tone=tone)
+
+
+@router.post("/login")
+async def sign_in(request: Request, server: Ours, here: CurrentAccess) -> Response:
+    """Sign in by form. The browser must say where the form comes from, and that it was given it (review 23)."""
+    verdict = server.origins.judge("POST", OriginHeaders.of(request.scope["headers"]), strict=True)
+    if not verdict:
+        raise CrossSite(verdict.reason)
+    form = await request.form()
+    username = text(form, "username")[:256]
+    if not _own_form(request, server, text(form, "form_token")):
+        return _form(request, server, status=403, error=TEXTS.login.refused, username=username)
+    try:
+        issued = await server.passwords.sign_in(
+            username, text(form, "password"), client=here.client, replaces=await here.replaceable()
+        )
+    except SignInFailed:
+        response = _form(request, server, status=401, error=TEXTS.login.wrong, username=username)
+        response.raw_headers.append(bearer_challenge())
+        return response
+    except Busy:
+        return throttled(_form(request, server, status=429, error=wait(), username=username))
+    here.sign_in(issued)
+    response = go(remembered(request) or HOME)
+    drop(response, server.return_cookie, server.form_cookie)
+    return response
+
+
+@router.get("/logout")
+async def ask_logout(request: Request, here: CurrentAccess) -> Response:
+    """A form, since a GET changes nothing."""
+    if not here.active:
+        return go(LOGIN)
+    return page(request, "logout.html")
+
+
+@router.post("/logout")
+async def sign_out(request: Request, here: CurrentAccess) -> Response:
+    """Sign out. A session that is over already needs no form token: only the cookie is left to remove."""
+    if here.active is not None:
+        await checked_form(request, here.active)
+    await here.sign_out()
+    return go(SIGNED_OUT)
+
+
+def wait() -> str:
+    return TEXTS.login.throttled.format(wait=TEXTS.seconds[1].format(n=RETRY_AFTER))
+
+
+def throttled(response: Response) -> Response:
+    response.headers["retry-after"] = str(RETRY_AFTER)
+    return response
+
+
+def _form(request: Request, server: Server, *, status: int = 200, **context: Any) -> Response:
+    pre = kept(request, server.form_cookie) or ""
+    known = len(pre) == _PRE_LENGTH and pre.isascii()
+    if not known:
+        pre = secrets.token_urlsafe(_PRE_BYTES)
+    demo = server.settings.demo
+    response = page(
+        request, "login.html", status=status, person=None, form_token=form_token(server.key, _LABEL + pre),
+        insecure=_insecure(request, server), demo_people=demo.people if demo is not None else None, **context,
+    )  # fmt: skip
+    if not known:
+        keep(response, server.form_cookie, pre)
+    return response
+
+
+_PRE_BYTES = 16
+_PRE_LENGTH = 22
+_LABEL = "login "
+
+
+def _own_form(request: Request, server: Server, presented: str) -> bool:
+    pre = kept(request, server.form_cookie)
+    return pre is not None and len(pre) == _PRE_LENGTH and check_form_token(server.key, _LABEL + pre, presented)
+
+
+def _insecure(request: Request, server: Server) -> bool:
+    """Whether a browser would not keep the cookie: plain http, and not this machine."""
+    host = parse_host(request.headers.get("host", ""))
+    return read_scheme(request.scope, server.trusted) == "http" and (host is None or host.name not in LOOPBACK)

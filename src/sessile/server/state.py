@@ -1,0 +1,75 @@
+"""What a running server holds: one object, made by `create_app`, opened by the lifespan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import jinja2
+from fastapi import Request
+
+from sessile.authority import Authority
+from sessile.factors.password import Passwords
+from sessile.server.key import open_key
+from sessile.server.settings import Settings
+from sessile.server.wording import TEXTS
+from sessile.web.client import TrustedPeers
+from sessile.web.cookie import CookieSpec
+from sessile.web.csrf import OriginRule
+
+FOLDER: Final = Path(__file__).parent
+
+
+class Server:
+    """The settings and what was made of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.authority = Authority(settings.database, policy=settings.policy)
+        self.passwords = Passwords(self.authority)
+        self.cookie = CookieSpec(name=settings.cookie_name)
+        self.return_cookie = CookieSpec(name=_beside(settings.cookie_name, "return"))
+        """Where to go on after signing in: a checked path (decision 0004)."""
+        self.form_cookie = CookieSpec(name=_beside(settings.cookie_name, "form"))
+        """The pre-session that the form of the login page is bound to."""
+        self.retry_cookie = CookieSpec(name=_beside(settings.cookie_name, "retry"))
+        """Says that a page was asked for again because of a superseded token."""
+        self.trusted = TrustedPeers(settings.trusted_proxies)
+        self.origins = OriginRule(public=settings.origins)
+        self.templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
+        )
+        self.templates.globals["t"] = TEXTS
+        self.checks: Counter[str] = Counter()
+        """Requests by the outcome of their check, in this process: `active`, or why denied."""
+        self._key: bytes | None = None
+
+    async def open(self) -> None:
+        """Raises KeyUnusable, StoreUnavailable, Conflict: the server cannot start; the message names the cure."""
+        await self.authority.open()
+        self._key = await open_key(self.authority.store, self.settings.key_path)
+
+    async def close(self) -> None:
+        await self.authority.close()
+
+    @property
+    def key(self) -> bytes:
+        if self._key is None:
+            raise RuntimeError("the server was not opened: run it with its lifespan")
+        return self._key
+
+    def now(self) -> datetime:
+        return self.authority.clock.now().astimezone(UTC)
+
+
+def server_of(request: Request) -> Server:
+    found: Server = request.app.state.server
+    return found
+
+
+def _beside(name: str, word: str) -> str:
+    """A cookie's name with the same prefix, that does not contain the session cookie's own."""
+    prefix = next((one for one in ("__Host-Http-", "__Host-") if name.startswith(one)), "")
+    return f"{prefix}{word}-{name.removeprefix(prefix)}"
