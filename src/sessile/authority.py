@@ -17,7 +17,7 @@ from sessile.clock import Clock, SystemClock
 from sessile.data import SessionData, encode
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused
 from sessile.kernel.assurance import Method
-from sessile.kernel.decide import Active, Denied, Requirement, TokenState, demand
+from sessile.kernel.decide import Active, Denied, Requirement, TokenState, demand, holds
 from sessile.kernel.event import SYSTEM, Actor, Event, EventName
 from sessile.kernel.ids import check_session_id, new_session_id
 from sessile.kernel.issue import Draft, Fence, TooDeep, Wider
@@ -29,6 +29,7 @@ from sessile.kernel.principal import (
     Status,
     canonical,
     check_scopes,
+    covers,
     kind_of,
     new_principal,
 )  # fmt: skip
@@ -177,10 +178,11 @@ class Authority(Checks):
             Refused: wider scopes, not the giver's agent, a person. Conflict: the giver's session is over.
             LimitExceeded: the chain is at the policy's limit. ValueError: not a name or a scope.
         """
-        target = await self._receiver(active, to)
+        wanted = check_scopes(scopes)
+        target = await self._receiver(active, to, wanted)
         return await self._begin(
             SessionKind.DELEGATED, TokenKind.DELEGATED, active=active, uid=target.uid, tie=Tie.PARENT,
-            scopes=check_scopes(scopes), lifetime=_positive(lifetime), label=label, client=client,
+            scopes=wanted, lifetime=_positive(lifetime), label=label, client=client,
         )  # fmt: skip
 
     async def mint_key(
@@ -199,13 +201,14 @@ class Authority(Checks):
         stale = demand(active.session, Requirement(fresh=FRESH_FOR_MINTING), self.clock.now())
         if stale is not None:
             raise Refused("minting a key needs an authentication of the last five minutes: step up first", stale)
-        target = await self._receiver(active, owner, itself=True)
+        wanted = check_scopes(scopes)
+        target = await self._receiver(active, owner, wanted, itself=True)
         return await self._begin(
             SessionKind.KEY, TokenKind.KEY, active=active, uid=target.uid, tie=Tie.ORIGIN,
-            scopes=check_scopes(scopes), lifetime=_positive(lifetime), label=label, client=client,
+            scopes=wanted, lifetime=_positive(lifetime), label=label, client=client,
         )  # fmt: skip
 
-    async def _receiver(self, active: Active, name: str, *, itself: bool = False) -> Principal:
+    async def _receiver(self, active: Active, name: str, wanted: frozenset[str], *, itself: bool = False) -> Principal:
         name = canonical(name)
         session = active.session
         target = await self.store.principal(name=name)
@@ -221,6 +224,12 @@ class Authority(Checks):
         giver = await self.store.principal(uid=session.uid)
         answers = giver.owner if giver is not None and giver.owner is not None else session.uid
         if target is None:
+            # `begin` decides; but what has ended, or may not give this, must not take names either.
+            snapshot = await self.store.read(active.digest)
+            if (denied := holds(snapshot, self.clock.now())) is not None:
+                raise Conflict(f"the session that hands out is over: {denied.reason}", denied)
+            if not covers(session.scopes, wanted):
+                raise _refused(session, "a session hands out no scope that it does not have")
             target = new_principal(name, now=self.clock.now(), owner=answers)
             await self.store.register(target, _actor(active))
         elif target.owner not in (session.uid, answers) and OPERATOR not in session.scopes:
@@ -259,8 +268,11 @@ class Authority(Checks):
 
         Raises:
             Conflict: the session is over, or the presented token is not its current one.
+            Refused: not a browser's token; no other has successors.
         """
         session = active.session
+        if session.kind not in (SessionKind.BROWSER, SessionKind.ANONYMOUS):
+            raise _refused(session, "only a browser's token is rotated")
         salt = secrets.token_bytes(32)
         successor = _derive(active, salt)
         in_force = await self.store.offer(active.digest, salt, digest(successor))
