@@ -37,6 +37,9 @@ T = TypeVar("T")
 CACHE_SECONDS = 60
 """The longest an answer is kept without another look at the store, so that a wall clock that was set is noticed."""
 _TOUCH_AGAIN_NS = 1_000_000_000
+_LAST_MOMENT_NS = 2_000_000_000
+"""So near to a limit nothing is cached and an act is written before it is answered: gathered with others it might be
+written after the idle limit, and what comes late revives nothing (review 13)."""
 
 
 class Checks:
@@ -56,13 +59,14 @@ class Checks:
         raise NotImplementedError
 
     def peek(
-        self, token: str, *, client: Client | None = None, requirement: Requirement = NOTHING_MORE, touch: bool = True
-    ) -> Active | None:
+        self, token: str | None, *, client: Client | None = None, requirement: Requirement = NOTHING_MORE,
+        touch: bool = True,
+    ) -> Active | None:  # fmt: skip
         """The cached path of `check`, without await: Active, or None for «ask `check`». Never raises.
 
         `touch=False`: this request is no act of the person (polling, an event stream, a prefetch).
         """
-        if len(token) != TOKEN_LENGTH:
+        if token is None or len(token) != TOKEN_LENGTH:
             return None
         try:
             entry = self._cached(sha256(token.encode()).digest())
@@ -84,16 +88,21 @@ class Checks:
         return active
 
     def check(
-        self, token: str, *, client: Client | None = None, requirement: Requirement = NOTHING_MORE, touch: bool = True
-    ) -> Check:
+        self, token: str | None, *, client: Client | None = None, requirement: Requirement = NOTHING_MORE,
+        touch: bool = True,
+    ) -> Check:  # fmt: skip
         """Decide on one request. Await it: `Active` (truthy) or `Denied` (falsy). Never raises.
+
+        `token` is what the client sent; None or empty: nothing (`missing`).
 
         A store that is away is `Denied` with reason `unavailable`: answer 503, it is no logout.
         """
         active = self.peek(token, client=client, requirement=requirement, touch=touch)
         return Check(active, self, token, client, requirement, touch)
 
-    async def _check(self, token: str, client: Client | None, requirement: Requirement, touch: bool) -> Active | Denied:
+    async def _check(
+        self, token: str | None, client: Client | None, requirement: Requirement, touch: bool
+    ) -> Active | Denied:
         if not token:
             return Denied(reason=Reason.MISSING)
         if not well_formed(token):
@@ -123,12 +132,13 @@ class Checks:
                 if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
                     return denied
                 if touch and started >= entry.touch_at:
-                    self._touch(entry, started)
+                    if started < entry.good_until:
+                        self._touch(entry, started)
+                    else:
+                        await self.store.touch({snapshot.session.id: snapshot.now})
                 return active
         if denied is None:
             await self.store.confirm(key)
-        elif denied.reason is Reason.IDLE and self._upkeep is not None and await self._upkeep.flush():
-            pass  # acts of the last moment were not written yet: look again
         elif denied.reason is Reason.ASSURANCE and requirement.below_policy:
             denied = decide(snapshot, snapshot.now, client=client, requirement=requirement)
             return make_active(snapshot, key, rotation_seed(token)) if denied is None else denied
@@ -145,10 +155,11 @@ class Checks:
             objects |= {f"s:{above.link.session}", f"p:{above.link.uid}"}
             if above.policy is not None:
                 objects.add(f"policy:{above.policy.name}")
+        left = nanoseconds(horizon(snapshot) - snapshot.now) - _LAST_MOMENT_NS
         return Entry(
             active,
             # `started` was read before the store's clock: never late.
-            good_until=started + min(nanoseconds(horizon(snapshot) - snapshot.now), CACHE_SECONDS * 1_000_000_000),
+            good_until=started + min(left, CACHE_SECONDS * 1_000_000_000),
             touch_at=started + nanoseconds(session.last_seen + policy.touch_interval - snapshot.now),
             binding=binding(session, policy),
             objects=tuple(objects),

@@ -35,17 +35,16 @@ class Upkeep:
         if first:
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    async def flush(self) -> bool:
-        """Write what was gathered; whether there was anything. Raises StoreUnavailable, and then keeps it."""
+    async def flush(self) -> None:
+        """Write what was gathered. Raises StoreUnavailable, and then keeps it."""
         batch, self._seen = self._seen, {}
         if not batch:
-            return False
+            return
         try:
             await self._store.touch(batch)
         except SessileError:
             self._seen = batch | self._seen
             raise
-        return True
 
     async def close(self) -> None:
         for task in self._tasks:
