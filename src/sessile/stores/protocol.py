@@ -113,6 +113,8 @@ class Ended(msgspec.Struct, frozen=True):
     """How many live sessions it ended, descendants by `parent` included; None where an epoch ended them uncounted."""
     sessions: tuple[str, ...] = ()
     """Their ids, at most 100."""
+    delta: timedelta = timedelta(0)
+    """Δ as the ending's own transaction read it: how long another node may still trust its near cache. Zero: not at all."""
 
 
 class Store(Protocol):
