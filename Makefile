@@ -15,10 +15,10 @@ COMPILE := $(LOCK)/bin/uv pip compile pyproject.toml --quiet --universal --pytho
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo test lint format bench screenshots lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(DEV) ## make .venv with everything for development (PYTHON=python3.12 to choose; `make clean` first to change)
 	@echo "ready: $(BIN)/sessile on $$($(BIN)/python --version)"
@@ -40,6 +40,9 @@ format: $(DEV) ## put the code in shape
 
 bench: $(DEV) ## measure, as ratios within one run
 	$(BIN)/python -m bench
+
+screenshots: $(DEV) ## take the pictures in docs/pictures anew, from a demo
+	$(BIN)/python -m tools.screenshots
 
 lock: $(LOCK)/bin/uv ## remake the pins in requirements/ from pyproject.toml (UPGRADE=1 takes newer releases)
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra server --group build --output-file requirements/server.txt
