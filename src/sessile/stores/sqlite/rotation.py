@@ -9,8 +9,6 @@ import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 
-import msgspec
-
 from sessile.errors import Conflict
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Snapshot, TokenState, holds, is_live
@@ -75,8 +73,8 @@ def touch(tx: Transaction, seen: Mapping[str, datetime]) -> None:
     for found in by_ids(tx.db, seen, tx.now):
         # A node whose clock is ahead makes no session last longer.
         at = min(seen[found.session.id], tx.now)
-        # As it was at the act, not as it is at this late flush: an act before the idle limit counts.
-        if at > found.session.last_seen and is_live(msgspec.structs.replace(found.snapshot, now=at), at):
+        # As it is now, not as it was at the act: a late flush revives nothing that was denied meanwhile.
+        if at > found.session.last_seen and is_live(found.snapshot, tx.now):
             tx.change("UPDATE session SET last_seen = ? WHERE seq = ?", instant(at), found.seq)
 
 
