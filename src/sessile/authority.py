@@ -38,8 +38,9 @@ from sessile.kernel.session import Client, Session, SessionInfo, SessionKind, Ti
 from sessile.kernel.token import Token, TokenKind, derive, digest, new_token, rotation_seed
 from sessile.near import NearCache
 from sessile.receipt import Issued, Receipt
+from sessile.settle import acknowledged, settled
 from sessile.stores import open_url
-from sessile.stores.protocol import Credential, End, Ended, Page
+from sessile.stores.protocol import Credential, End, Page
 from sessile.trust import settle
 from sessile.upkeep import Upkeep
 
@@ -48,7 +49,7 @@ T = TypeVar("T")
 FRESH_FOR_MINTING = timedelta(minutes=5)
 """How recent the giver's authentication must be to mint a key."""
 CLOCK_DRIFT = 1e-3
-"""Bound on the rate by which two nodes' clocks may differ (1,000 ppm; real ones stay below 200)."""
+"""Bound on the rate by which a node's clock may depart from true time (1,000 ppm; real ones stay below 200)."""
 BROWSER_AND_DELEGATED = frozenset({SessionKind.BROWSER, SessionKind.DELEGATED, SessionKind.ANONYMOUS})
 
 
@@ -362,12 +363,16 @@ class Authority(Checks):
         if not end.cause or len(end.cause) > 200:
             raise ValueError("a cause has 1 to 200 characters")
         await self.open()
-        ended: Ended = await asyncio.shield(self.store.end(msgspec.structs.replace(end, by=actor)))
-        # From the received acknowledgement on, also when there was nothing left to end: another revoker's
-        # receipt is not ours (review 8).
-        settling = timedelta(microseconds=settle(nanoseconds(self.store.delta), CLOCK_DRIFT) // 1000)
-        if wait and settling:
-            await asyncio.sleep(settling.total_seconds())
+        end = msgspec.structs.replace(end, by=actor)
+        # Cancelled or not, it is carried through to its acknowledgement, from whose receipt on Δ is waited out: also
+        # when there was nothing left to end, for another revoker's receipt is not ours (review 8).
+        ended, since = await asyncio.shield(
+            acknowledged(lambda: self.store.end(end), elapsed=self.clock.elapsed, sleep=asyncio.sleep)
+        )
+        delta = nanoseconds(ended.delta)
+        if wait:
+            await settled(since, delta, drift=CLOCK_DRIFT, elapsed=self.clock.elapsed, sleep=asyncio.sleep)
+        settling = timedelta(microseconds=settle(delta, CLOCK_DRIFT) // 1000)
         return Receipt(
             revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at, effective=ended.at + settling,
             sessions=ended.sessions,

@@ -5,6 +5,7 @@ No I/O and no clock of its own: the authority gives it asyncio's sleep and the s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ Sleep = Callable[[float], Awaitable[None]]
 """Seconds, as `asyncio.sleep`."""
 
 PATIENCE_NS = 10_000_000_000
+ATTEMPTS = 15
 _FIRST_PAUSE_NS = 50_000_000
 _LONGEST_PAUSE_NS = 1_000_000_000
 
@@ -31,15 +33,15 @@ async def acknowledged(
         What it returned, and the instant at which that was received (nanoseconds of `elapsed`).
 
     Raises:
-        RevocationUncertain: no acknowledgement within `patience` (nanoseconds).
+        RevocationUncertain: no acknowledgement within `patience` (nanoseconds) or `ATTEMPTS`.
     """
     began = elapsed()
     pause = _FIRST_PAUSE_NS
-    while True:
+    for attempts in itertools.count(1):
         try:
             result = await attempt()
         except StoreUnavailable as error:
-            if elapsed() - began + pause > patience:
+            if elapsed() - began + pause > patience or attempts == ATTEMPTS:
                 raise RevocationUncertain(
                     "the store did not acknowledge the revocation, which may or may not be in force: repeat it"
                 ) from error
@@ -47,15 +49,13 @@ async def acknowledged(
             return result, elapsed()
         await sleep(pause / 1e9)
         pause = min(2 * pause, _LONGEST_PAUSE_NS)
+    raise AssertionError("unreachable")
 
 
 async def settled(
     since: int, delta: int, *, drift: float, elapsed: Callable[[], int], sleep: Sleep, margin: int = 10_000_000
 ) -> None:
-    """Return when `settle` has passed since the acknowledgement that was received at `since`.
-
-    By `elapsed`, which counts suspension, and not by the sleep's own clock, which may return early.
-    """
-    until = since + settle(delta, drift, margin)
-    while (left := until - elapsed()) > 0:
+    """Return when `settle` has passed since the acknowledgement that was received at `since`."""
+    left = since + settle(delta, drift, margin) - elapsed()
+    if left > 0:
         await sleep(left / 1e9)

@@ -114,7 +114,7 @@ class Ended(msgspec.Struct, frozen=True):
     sessions: tuple[str, ...] = ()
     """Their ids, at most 100."""
     delta: timedelta = timedelta(0)
-    """Δ as the ending's own transaction read it: how long another node may still trust its near cache. Zero: not at all."""
+    """Δ as the ending's own transaction read it: so long another node may still trust its near cache."""
 
 
 class Store(Protocol):
