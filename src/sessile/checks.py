@@ -143,6 +143,9 @@ class Checks:
             denied = decide(snapshot, snapshot.now, client=client, requirement=requirement)
             return make_active(snapshot, key, rotation_seed(token)) if denied is None else denied
         else:
+            if denied.reason in (Reason.REVOKED, Reason.DISABLED):
+                # Known here before it was announced here: no later check of this process says yes again.
+                self._near.apply(self._near.mark, (f"s:{snapshot.session.id}",))
             if denied.reason is Reason.REPLAYED:
                 await self._replayed(snapshot, client)
             return denied
@@ -155,6 +158,8 @@ class Checks:
             objects |= {f"s:{above.link.session}", f"p:{above.link.uid}"}
             if above.policy is not None:
                 objects.add(f"policy:{above.policy.name}")
+        if self.store.partitioned:
+            objects.add(f"t:{session.partition}")
         left = nanoseconds(horizon(snapshot) - snapshot.now) - _LAST_MOMENT_NS
         return Entry(
             active,

@@ -49,6 +49,7 @@ class MemoryStore:
     """`Store` and `Directory` in dictionaries."""
 
     local = True
+    partitioned = False
     delta = timedelta(0)
 
     def __init__(self, *, clock: Clock) -> None:

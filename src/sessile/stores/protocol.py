@@ -122,6 +122,8 @@ class Store(Protocol):
 
     local: bool
     """Its coroutines for reading (`read`, `read_data`) never suspend: no network, no thread hop."""
+    partitioned: bool
+    """Partitions may be lost one by one: entries of the near cache are also registered under `t:<partition>`."""
     delta: timedelta
     """How long after an acknowledged ending another node may still trust its cache; zero: not at all."""
 

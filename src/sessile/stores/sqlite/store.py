@@ -52,6 +52,7 @@ class SQLiteStore:
     """
 
     local = True
+    partitioned = False
     delta = timedelta(0)
 
     def __init__(self, path: Path, *, clock: Clock, create: bool = False) -> None:
