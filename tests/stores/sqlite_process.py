@@ -52,7 +52,7 @@ async def work(store: SQLiteStore) -> None:
 async def full(store: SQLiteStore) -> None:
     principal = new_principal("alice", now=SystemClock().now())
     await store.register(principal, SYSTEM)
-    drafts = [browser(principal.uid) for _ in range(400)]
+    drafts = [browser(principal.uid) for _ in range(60)]
     for draft in drafts:
         await store.begin(draft)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
