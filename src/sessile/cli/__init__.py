@@ -18,13 +18,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("sessile: the command line comes with the server: pip install 'sessile[server]'", file=sys.stderr)
         return 1
     from sessile.cli.commands import app
-    from sessile.cli.common import BadUsage
+    from sessile.cli.common import BadUsage, ReaderGone
     from sessile.errors import SessileError
 
     try:
-        status = app(args=arguments, prog_name="sessile", standalone_mode=False)
-        sys.stdout.flush()
-        return status or 0
+        return app(args=arguments, prog_name="sessile", standalone_mode=False) or 0
     except BadUsage as error:
         return _fail(error, 2)
     except SessileError as error:
@@ -36,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort, EOFError):
         print(file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Whoever read has seen enough. Nothing is left to be written, at the interpreter's end either.
+    except ReaderGone:
+        # The status of a program that SIGPIPE ended. Nothing is left to be written, at the interpreter's end either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:

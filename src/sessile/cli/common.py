@@ -37,6 +37,10 @@ class BadUsage(Exception):
     """What was typed makes no sense, whatever the database holds: exit status 2. The message names the cure."""
 
 
+class ReaderGone(Exception):
+    """Whoever read standard output has seen enough, as `head` does. Typer would make a failure of it."""
+
+
 class Cli:
     """What a command is given: the common options, and the way to read and to say."""
 
@@ -162,9 +166,13 @@ def command(
     def make(run: Callable[Concatenate[Cli, P], Coroutine[Any, Any, None] | None]) -> Callable[..., None]:
         @functools.wraps(run)
         def started(context: typer.Context, **typed: Any) -> None:
-            result = run(_settle(context), **typed)  # type: ignore[call-arg]  # typer calls by name
-            if result is not None:
-                asyncio.run(result)
+            try:
+                result = run(_settle(context), **typed)  # type: ignore[call-arg]  # typer calls by name
+                if result is not None:
+                    asyncio.run(result)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise ReaderGone from None
 
         wrapped = _with_common(started, _remember, run)
         app.command(name)(wrapped)

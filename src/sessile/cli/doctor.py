@@ -86,6 +86,7 @@ def _file(path: Path) -> Iterator[Finding]:
         if file.read(16) != b"SQLite format 3\0":
             yield Finding("kind", "fail", "no SQLite database", "name the right file with --database")
             return
+    yield from _permissions(path)
     try:
         db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
     except sqlite3.Error as error:
@@ -97,7 +98,6 @@ def _file(path: Path) -> Iterator[Finding]:
         yield Finding("integrity", "fail", f"the file cannot be read: {error}", _RESTORE)
     finally:
         db.close()
-    yield from _permissions(path)
     wal = path.with_name(path.name + "-wal")
     if wal.exists() and wal.stat().st_size > _WAL_BYTES:
         yield Finding(
