@@ -38,7 +38,7 @@ WITH RECURSIVE below (id) AS (
 )
 SELECT id FROM below
 """  # noqa: S608
-_OF = f"SELECT id FROM session WHERE uid = :seed AND {_OPEN} ORDER BY seq LIMIT {_LOOKED_AT + 1}"  # noqa: S608
+_OF = f"SELECT id FROM session WHERE uid = :seed AND {_OPEN} ORDER BY created DESC, id DESC LIMIT {_LOOKED_AT + 1}"  # noqa: S608
 
 Revoked = tuple[int | None, list[str]]
 """How many live sessions an ending ended, and the ids of the first."""

@@ -94,7 +94,7 @@ class SQLiteStore:
         if writer is not None:
             await asyncio.to_thread(writer.close)
         self._follower.close()
-        self._aside.close()
+        await asyncio.to_thread(self._aside.close)
 
     # -- ways to the file ---------------------------------------------------------------------------------------
 

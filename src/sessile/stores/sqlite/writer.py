@@ -176,7 +176,8 @@ class Writer:
         for job in batch:
             if unknown and job.lane is Lane.ENDINGS:
                 job.error = RevocationUncertain(f"{said}. It may or may not be in force: repeat it")
-            elif job.error is None or unknown:
+            else:
+                # Also where a change raised by itself: what it saw was not committed either.
                 job.error = StoreUnavailable(said)
         # Whatever state it is in: closing rolls back, and the next batch opens a new one.
         self._connection.close()
