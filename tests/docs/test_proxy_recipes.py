@@ -111,11 +111,15 @@ def adapted(recipe: str, sessile: int, application: int, proxy: int) -> str:
     return recipe
 
 
-def proxy_command(proxy: str, recipe: str, folder: Path) -> list[str]:
+def find(proxy: str) -> str:
     # Debian keeps nginx where only root's PATH looks.
     path = shutil.which(proxy, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if path is None:
         need(proxy, f"apt-get install {'nginx-light' if proxy == 'nginx' else proxy}")
+    return path
+
+
+def proxy_command(proxy: str, path: str, recipe: str, folder: Path) -> list[str]:
     config = folder / f"{proxy}.conf"
     if proxy == "caddy":
         config.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + recipe)
@@ -131,10 +135,11 @@ def proxy_command(proxy: str, recipe: str, folder: Path) -> list[str]:
 
 @contextmanager
 def world(proxy: str, recipe: str, folder: Path) -> Iterator[World]:
+    path = find(proxy)
     program = Program(folder)
     sessile, front = free_port(), free_port()
     application = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Application)
-    command = proxy_command(proxy, adapted(recipe, sessile, application.server_address[1], front), folder)
+    command = proxy_command(proxy, path, adapted(recipe, sessile, application.server_address[1], front), folder)
     program.ok("user", "add", "alice", "--password-stdin", input=PERSON_PASSWORD)
     url = f"http://localhost:{front}"
     serve = [str(PROGRAM), "serve", "--port", str(sessile), "--origin", url, "--trusted-proxy", "127.0.0.1"]
