@@ -2,7 +2,7 @@
 
 Rules (NIST SP 800-63B-4, 3.1.1.2): 15 to 256 characters, each Unicode code point counted once, after
 normalisation to NFC; the whole password counts; no rules of composition and no periodic change; not the person's
-own name, not the name of the service, not one stretch repeated or a run of neighbouring characters.
+own name, not the name of the service, not a short stretch repeated or a run of neighbouring characters.
 256 code points are at most 1,024 bytes, which is what hashing one costs at most.
 
 Stored is an Argon2id string with the second recommended option of RFC 9106, section 4 (64 MiB, 3 passes, 4 lanes,
@@ -280,8 +280,8 @@ def _made_of(folded: str, word: str) -> bool:
 
 
 def _is_run(text: str) -> bool:
-    """Whether the text is a stretch of up to a third of it repeated, or made of neighbours on a row or in a list."""
-    for length in range(1, len(text) // 3 + 1):
+    """Whether the text is a stretch repeated that is too short itself, or made of neighbours on a keyboard."""
+    for length in range(1, min(MINIMUM, len(text) // 2 + 1)):
         if (text[:length] * (len(text) // length + 1)).startswith(text):
             return True
     return all(any(a + b in row or b + a in row for row in _RUNS) for a, b in itertools.pairwise(text))

@@ -6,12 +6,14 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessile.asgi import Access, SessileMiddleware
+from sessile.clock import Clock
 from sessile.fastapi import RESPONSES
 from sessile.server import api, forward_auth, operations, pages, problems
 from sessile.server.guard import BodyLimit, Guard
@@ -20,13 +22,15 @@ from sessile.server.settings import ENVIRONMENT, Settings
 from sessile.server.state import FOLDER, Server
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, *, clock: Clock | None = None, hasher: PasswordHasher | None = None) -> FastAPI:
     """The server as an ASGI application. Nothing is opened before its lifespan starts.
+
+    `clock` and `hasher` (other parameters of Argon2) are for tests.
 
     Raises:
         ValueError: a setting does not fit.
     """
-    server = Server(settings)
+    server = Server(settings, clock=clock, hasher=hasher)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

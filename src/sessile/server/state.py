@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Final
 
 import jinja2
+from argon2 import PasswordHasher
 from fastapi import Request
 
 from sessile.authority import Authority
+from sessile.clock import Clock
 from sessile.factors.password import Passwords
 from sessile.server.key import open_key
 from sessile.server.settings import Settings
@@ -23,12 +25,12 @@ FOLDER: Final = Path(__file__).parent
 
 
 class Server:
-    """The settings and what was made of them."""
+    """The settings and what was made of them. `clock` and `hasher` are for tests."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, hasher: PasswordHasher | None = None) -> None:
         self.settings = settings
-        self.authority = Authority(settings.database, policy=settings.policy)
-        self.passwords = Passwords(self.authority)
+        self.authority = Authority(settings.database, policy=settings.policy, clock=clock)
+        self.passwords = Passwords(self.authority, hasher=hasher)
         self.cookie = CookieSpec(name=settings.cookie_name)
         self.return_cookie = CookieSpec(name=_beside(settings.cookie_name, "return"))
         """Where to go on after signing in: a checked path (decision 0004)."""
