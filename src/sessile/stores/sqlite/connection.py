@@ -70,6 +70,7 @@ def connect(path: Path, *, busy_timeout: float, query_only: bool) -> tuple[sqlit
     try:
         # FULL: in WAL mode, NORMAL may lose the last commits at power loss, and with them acknowledged revocations.
         db.execute("PRAGMA synchronous = FULL").fetchall()
+        db.execute("PRAGMA fullfsync = ON").fetchall()  # macOS: an ordinary fsync stops at the disk's own cache
         db.execute("PRAGMA trusted_schema = OFF").fetchall()
         db.execute("PRAGMA journal_size_limit = 16777216").fetchall()
         if query_only:

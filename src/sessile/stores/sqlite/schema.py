@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import time
@@ -22,11 +23,12 @@ APPLICATION_ID = 0x53657373
 BUSY_SECONDS = 5.0
 
 
-def migrations() -> list[str]:
+@functools.cache
+def migrations() -> tuple[str, ...]:
     """The SQL that takes a file from version 0 on, one step a version."""
     folder = files("sessile.stores.sqlite") / "schema"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [(folder / name).read_text(encoding="utf-8") for name in names]
+    return tuple((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def prepare(path: Path, *, create: bool) -> None:

@@ -15,6 +15,14 @@ from sessile.stores.sqlite.transaction import Transaction
 JOURNAL_KEPT = timedelta(days=7)
 LONG_LOG = 16 * 1024 * 1024
 """Bytes of the write-ahead log above which it is written back and cut."""
+_JOURNAL_ROWS = 5_000
+# Up to the first row that is young enough. The last one stays whatever its age: a reader at the head must find
+# where it stands.
+_SWEEP_JOURNAL = """
+DELETE FROM journal WHERE n < coalesce(
+    (SELECT n FROM journal WHERE at >= ? ORDER BY n LIMIT 1), (SELECT max(n) FROM journal)
+) AND n < (SELECT min(n) FROM journal) + ?
+"""
 
 
 def sweep(tx: Transaction, limit: int) -> int:
@@ -24,12 +32,7 @@ def sweep(tx: Transaction, limit: int) -> int:
     over = [found.seq for found in candidates if not is_live(found.snapshot, tx.now)]
     for table, column in (("token", "session"), ("session_data", "session"), ("session", "seq")):
         tx.change(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", json_text(over))  # noqa: S608
-    # The last row stays whatever its age: a reader at the head must find where it stands.
-    tx.change(
-        "DELETE FROM journal WHERE n IN (SELECT n FROM journal WHERE at < ? AND n < (SELECT max(n) FROM journal)"
-        " ORDER BY n LIMIT ?)",
-        instant(tx.now - JOURNAL_KEPT), limit,
-    )  # fmt: skip
+    tx.change(_SWEEP_JOURNAL, instant(tx.now - JOURNAL_KEPT), _JOURNAL_ROWS)
     return len(over)
 
 

@@ -111,7 +111,10 @@ class Writer:
     def _work(self) -> None:
         while batch := self._take():
             with self._busy:
-                self._commit(batch)
+                try:
+                    self._commit(batch)
+                except Exception as error:  # whatever it is, the thread goes on and nobody waits for ever
+                    self._give_up(batch, error, unknown=True)
             _deliver(batch)
 
     def _take(self) -> list[_Job[Any]]:
