@@ -4,6 +4,7 @@ hypothesis draws of them.
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,11 +99,18 @@ class Tree:
 ROUND = (SECOND, MINUTE, 15 * MINUTE, HOUR, 12 * HOUR, DAY, 30 * DAY)
 
 
+@functools.cache
 def spans(longest: timedelta = 60 * DAY) -> st.SearchStrategy[timedelta]:
     """Spans of time from a microsecond on, and often round ones."""
     any_span = st.integers(1, longest // TICK).map(lambda ticks: ticks * TICK)
     round_ones = [span for span in ROUND if span <= longest]
     return st.sampled_from(round_ones) | any_span if round_ones else any_span
+
+
+every_tie = st.sampled_from(Tie)
+depths = st.integers(0, 3)
+shares = st.integers(1, 1000).map(lambda thousandths: thousandths / 1000)
+lifetimes = st.none() | spans()
 
 
 @st.composite
@@ -111,7 +119,7 @@ def policies(draw: st.DrawFn, idle: bool | None = None) -> Policy:
     has_idle = draw(st.booleans()) if idle is None else idle
     return Policy(
         overall=overall,
-        idle=draw(spans(overall)) if has_idle else None,
+        idle=max(TICK, overall * draw(shares)) if has_idle else None,
         grace=draw(spans(10 * MINUTE)),
         key_lifetime=draw(spans(400 * DAY)),
     )
@@ -121,10 +129,8 @@ def policies(draw: st.DrawFn, idle: bool | None = None) -> Policy:
 def trees(draw: st.DrawFn) -> tuple[Tree, str]:
     """A chain of up to four sessions, each begun, touched and elevated at some time; its last one is looked at."""
     tree = Tree()
-    session = tree.sign_in(
-        tree.person(policy=draw(policies())), lifetime=draw(st.none() | spans()), methods=(Method.PASSWORD,)
-    )
-    for depth in range(draw(st.integers(0, 3))):
+    session = tree.sign_in(tree.person(policy=draw(policies())), lifetime=draw(lifetimes), methods=(Method.PASSWORD,))
+    for depth in range(draw(depths)):
         if draw(st.booleans()):
             tree.now += draw(spans(HOUR))
             tree.change(session, last_seen=tree.now)
@@ -132,7 +138,7 @@ def trees(draw: st.DrawFn) -> tuple[Tree, str]:
         if not tree.alive(session):
             break  # no store lets what is over hand out
         to = tree.person(f"agent:{depth}", policy=draw(policies()))
-        session = tree.hand_out(session, to, draw(st.sampled_from(Tie)), lifetime=draw(st.none() | spans()))
+        session = tree.hand_out(session, to, draw(every_tie), lifetime=draw(lifetimes))
     return tree, session
 
 
