@@ -1,0 +1,168 @@
+"""Names, kinds and scopes."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sessile.kernel.principal import (
+    EVERYTHING,
+    INTROSPECT,
+    OPERATOR,
+    RESERVED_SCOPES,
+    PrincipalKind,
+    Status,
+    canonical,
+    check_scopes,
+    covers,
+    kind_of,
+    new_principal,
+)
+from tests.kernel.tree import START
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def canonical_or_none(name: object) -> str | None:
+    try:
+        return canonical(name)
+    except ValueError:
+        return None
+
+
+@given(name=st.text() | st.text(alphabet="aAbB:/ \t\\é\u0345\ufb01\u017f\u212a\u212b\u2460", max_size=8))
+def test_canonical_is_idempotent(name: str) -> None:
+    """Review 10: one form in which a name is stored and looked up."""
+    once = canonical_or_none(name)
+    if once is not None:
+        assert canonical(once) == once
+        assert unicodedata.is_normalized("NFKC", once)
+
+
+@pytest.mark.parametrize(
+    ("given_name", "stored"),
+    [
+        ("Alice", "alice"), ("ALICE", "alice"), ("straße", "strasse"), ("\uff21\uff24\uff2d\uff29\uff2e", "admin"), ("\ufb01ona", "fiona"),
+        ("E\u0301lodie", "élodie"), ("Service:CI", "service:ci"), ("AGENT:x.y-z_1", "agent:x.y-z_1"),
+        ("a@example.org", "a@example.org"), ("service\uff1aci", "service:ci"),
+    ],
+)  # fmt: skip
+def test_canonical(given_name: str, stored: str) -> None:
+    assert canonical(given_name) == stored
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", " ", "a b", "a\tb", "a\n", "a\u00a0b", "a\u2028b", "a\x00", "a\x7f", "a/b", "a\\b", "a:b", "service:",
+        "service:a:b", "human:a", "agent:", ":a", "a\u200bb", "a\u202eb", "\ufeffa", "a\u00adb", "\ud800", "x" * 121,
+        "\ufdfa" * 10, None, 7, b"alice", ["alice"],
+    ],
+)  # fmt: skip
+def test_what_is_no_name(name: object) -> None:
+    with pytest.raises(ValueError, match="name"):
+        canonical(name)
+
+
+@given(name=st.text(max_size=200))
+def test_a_canonical_name_is_safe_to_show(name: str) -> None:
+    once = canonical_or_none(name)
+    if once is not None:
+        assert 1 <= len(once) <= 128
+        assert not any(c.isspace() or c in "/\\" or unicodedata.category(c)[0] == "C" for c in once)
+        assert kind_of(once) in PrincipalKind
+        assert (":" in once) == (kind_of(once) is not PrincipalKind.HUMAN)
+
+
+def test_a_long_name_costs_nothing() -> None:
+    with pytest.raises(ValueError, match="name"):
+        canonical("\ufdfa" * 10_000_000)
+
+
+def test_new_principals() -> None:
+    alice, ci, agent = [new_principal(name, now=START) for name in ("Alice", "service:ci", "agent:a")]
+    assert [each.kind.value for each in (alice, ci, agent)] == ["human", "service", "agent"]
+    assert [each.scopes for each in (alice, ci, agent)] == [{EVERYTHING}, frozenset(), frozenset()]
+    assert alice.name == "alice"
+    assert alice.status is Status.ACTIVE
+    again = new_principal("alice", now=START)
+    assert again.uid != alice.uid, "a name that is taken again is another principal"
+    assert again.epoch != alice.epoch
+    assert len(alice.epoch) == 16
+    assert new_principal("bob", now=START, scopes=frozenset()).scopes == frozenset()
+
+
+# --- scopes ------------------------------------------------------------------------------------------------------
+
+scopes = st.frozensets(st.sampled_from(["read", "write", "admin", EVERYTHING, OPERATOR, INTROSPECT]))
+
+
+@given(a=scopes)
+def test_covers_is_reflexive(a: frozenset[str]) -> None:
+    assert covers(a, a)
+    assert covers(a, frozenset())
+
+
+@given(a=scopes, b=scopes, c=scopes)
+def test_covers_is_transitive(a: frozenset[str], b: frozenset[str], c: frozenset[str]) -> None:
+    """What is handed on and on never grows."""
+    if covers(a, b) and covers(b, c):
+        assert covers(a, c)
+
+
+@given(a=scopes, b=scopes, more=scopes)
+def test_covers_grows_with_what_is_held_and_shrinks_with_what_is_wanted(
+    a: frozenset[str], b: frozenset[str], more: frozenset[str]
+) -> None:
+    if covers(a, b):
+        assert covers(a | more, b)
+        assert covers(a, b - more)
+    assert covers(a, b | more) == (covers(a, b) and covers(a, more))
+
+
+@given(held=scopes, wanted=scopes)
+def test_reserved_scopes_are_held_by_name(held: frozenset[str], wanted: frozenset[str]) -> None:
+    """`*` never gives them."""
+    if covers(held, wanted):
+        assert wanted & RESERVED_SCOPES <= held
+    if EVERYTHING in wanted - held:
+        assert not covers(held, wanted)
+
+
+def test_everything_is_everything_else() -> None:
+    everything = frozenset({EVERYTHING})
+    assert covers(everything, frozenset({"read", "anything", "*"}))
+    for reserved in RESERVED_SCOPES:
+        assert not covers(everything, frozenset({reserved}))
+        assert not covers(frozenset({reserved}), everything)
+        assert covers(everything | {reserved}, frozenset({reserved, "read"}))
+
+
+@given(st.lists(st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters='"\\'),
+                        min_size=1, max_size=100), max_size=100))  # fmt: skip
+def test_scope_tokens(values: list[str]) -> None:
+    """RFC 6749, section 3.3."""
+    assert check_scopes(values) == frozenset(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "read", [""], ["a b"], ['a"'], ["a\\"], ["é"], ["a\n"], ["x" * 101], [None], [7], [b"read"],
+        [str(n) for n in range(101)],
+    ],
+)  # fmt: skip
+def test_what_are_no_scopes(values: object) -> None:
+    with pytest.raises(ValueError, match="scope"):
+        check_scopes(values)  # type: ignore[arg-type]
+
+
+@given(values=st.lists(st.text(max_size=5), max_size=5))
+def test_scopes_are_checked_one_by_one(values: list[str]) -> None:
+    good = [value for value in values if value and all(0x21 <= ord(c) <= 0x7E and c not in '"\\' for c in value)]
+    assume(len(good) < len(values))
+    with pytest.raises(ValueError, match="scope"):
+        check_scopes(values)
