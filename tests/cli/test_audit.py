@@ -18,7 +18,7 @@ def test_an_ending_is_in_the_record_with_who_and_why(sessile: Program) -> None:
     [event] = [json.loads(line) for line in sessile.ok("audit", "tail", "-n", "1", "--json").splitlines()]
     assert (event["name"], event["principal"], event["cause"]) == ("principal.revoked", "alice", "laptop stolen")
     assert event["by"]["name"] == "cli"
-    assert event["by"]["label"]  # the account of the machine
+    assert event["by"]["client"]["label"]  # the account of the machine
     assert event["at"].endswith("Z")
     said = sessile.ok("audit", "tail", "-n", "1")
     assert "principal.revoked" in said

@@ -91,8 +91,7 @@ async def test_lists_show_who_is_where(sessile: Program, authority: Authority) -
     sessile.ok("sessions", "revoke", two.active.session.id, "--cause", "tidying up")
     live = sessile.items("sessions", "list")
     assert [session["id"] for session in live] == [one.active.session.id]
-    assert live[0]["client"] == "Firefox on Linux"
-    assert live[0]["ip"] == "192.0.2.1"
+    assert live[0]["client"] == {"label": "Firefox on Linux", "ip": "192.0.2.1", "user_agent": None}
     both = sessile.ok("sessions", "list", "--ended")
     assert "ended: tidying up" in both
     assert [s["id"] for s in sessile.items("sessions", "list", "--ended", "--principal", "olga")] == [

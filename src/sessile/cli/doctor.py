@@ -21,8 +21,6 @@ from sessile.cli.common import Cli, bold, clean, count, every, green, local, red
 from sessile.cli.policy import beyond_standard
 from sessile.errors import SessileError
 from sessile.kernel.principal import OPERATOR, PrincipalKind, Status
-from sessile.server.key import KeyUnusable, open_key
-from sessile.server.settings import Settings
 from sessile.stores.sqlite.filesystem import check_filesystem
 from sessile.stores.sqlite.schema import APPLICATION_ID, migrations
 
@@ -170,6 +168,10 @@ async def _contents(authority: Authority, database: str, path: Path) -> AsyncIte
 
 
 async def _key(authority: Authority, path: Path) -> Finding:
+    # Only here: the server's package is the slow part of starting.
+    from sessile.server.key import KeyUnusable, open_key
+    from sessile.server.settings import Settings
+
     key = Settings(database=f"sqlite:///{path}").key_path
     if await authority.store.fact("key_check") is None:
         # `open_key` would make one: that is the first server's to do.

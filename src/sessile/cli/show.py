@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-import msgspec
 
 from sessile.cli.common import Cli, bold, clean, count, exactly, faint, local, minute, utc
 from sessile.kernel.event import Event
 from sessile.kernel.principal import OPERATOR, Principal
 from sessile.kernel.reason import Reason
-from sessile.kernel.session import SessionInfo
+from sessile.kernel.session import Client, SessionInfo
 from sessile.receipt import Receipt
 from sessile.web.client import device_label
 
@@ -43,6 +40,7 @@ def session_json(session: SessionInfo) -> dict[str, Any]:
         "principal": session.principal,
         "kind": session.kind,
         "live": session.live,
+        "reason": session.reason,
         "parent": session.parent,
         "origin": session.origin,
         "policy": session.policy,
@@ -53,14 +51,16 @@ def session_json(session: SessionInfo) -> dict[str, Any]:
         "idle_expires": utc(session.idle_expires),
         "expires": utc(session.expires),
         "scopes": sorted(session.scopes),
-        "client": client(session),
-        "ip": session.client.ip,
-        "user_agent": session.client.user_agent,
+        "client": client_json(session.client),
         "label": session.label,
         "ended": utc(session.ended),
         "cause": session.cause,
         "ended_by": session.ended_by,
     }
+
+
+def client_json(client: Client) -> dict[str, Any]:
+    return {"label": client.label, "ip": client.ip, "user_agent": client.user_agent}
 
 
 def client(session: SessionInfo) -> str:
@@ -161,11 +161,6 @@ def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
 
 
 def event_json(event: Event) -> dict[str, Any]:
-    by: Mapping[str, Any] = {
-        "name": event.by.name,
-        "session": event.by.session,
-        **{key: value for key, value in msgspec.structs.asdict(event.by.client).items() if value},
-    }
     return {
         "seq": event.seq,
         "at": utc(event.at),
@@ -173,7 +168,7 @@ def event_json(event: Event) -> dict[str, Any]:
         "principal": event.principal,
         "uid": event.uid,
         "session": event.session,
-        "by": by,
+        "by": {"name": event.by.name, "session": event.by.session, "client": client_json(event.by.client)},
         "cause": event.cause,
         "details": event.details,
     }
