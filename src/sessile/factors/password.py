@@ -27,12 +27,13 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from sessile.authority import Authority, SignIn
-from sessile.errors import Conflict, LimitExceeded, SessileError
+from sessile.errors import Conflict, LimitExceeded, Refused, SessileError
 from sessile.kernel.assurance import Method
-from sessile.kernel.decide import Active
+from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.principal import PrincipalKind, Status, canonical
-from sessile.kernel.session import Client
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import Client, SessionKind
 from sessile.kernel.token import TokenKind, digest, new_token
 from sessile.receipt import Issued, Receipt
 from sessile.stores.protocol import Credential, End
@@ -139,7 +140,7 @@ class Passwords:
         """Re-authentication and step-up: the session goes on with a new token and a fresh authentication.
 
         Raises:
-            SignInFailed: wrong. Busy. Conflict: the session is over; `denied` says why.
+            SignInFailed: wrong. Busy. Conflict: the session is over; `denied` says why. Refused: no person's session.
         """
         await self._prove(active, password, client)
         return await self._authority.elevate(active, method=Method.PASSWORD, client=client)
@@ -149,12 +150,12 @@ class Passwords:
         on under a new token.
 
         Raises:
-            SignInFailed: `current` is wrong. WeakPassword: `new` breaks a rule. Busy.
+            SignInFailed: `current` is wrong. WeakPassword: `new` breaks a rule. Busy. Refused: no person's session.
             Conflict: this session is over, or another change was first.
         """
         session = active.session
-        prepared = self.check_rules(new, name=session.principal or "")
         stored = await self._prove(active, current, client)
+        prepared = self.check_rules(new, name=session.principal or "")
         if hmac.compare_digest(prepared.encode(), _normal(current).encode()):
             raise WeakPassword("same", "this is the password you have now")
         hashed = await self._hash(prepared)
@@ -196,8 +197,13 @@ class Passwords:
         return text
 
     async def _prove(self, active: Active, password: str, client: Client | None) -> Credential:
-        """The credential that `password` matches. Raises SignInFailed, and writes an event."""
+        """The credential that `password` matches. Raises SignInFailed, and writes an event; Refused."""
         session = active.session
+        if session.kind is not SessionKind.BROWSER:
+            # Whoever holds a key or a delegation is not the person (63B-4 5.1.2).
+            raise Refused(
+                "passwords are for people's own sessions", Denied(reason=Reason.OUT_OF_SCOPE, session=session.id)
+            )
         stored = await self._authority.store.credential(session.uid, KIND) if session.uid else None
         if not await self._verify(stored, password) or stored is None:
             by = Actor(name=session.principal or "anonymous", session=session.id, client=client or session.client)

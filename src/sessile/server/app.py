@@ -16,7 +16,7 @@ from sessile.asgi import Access, SessileMiddleware
 from sessile.clock import Clock
 from sessile.fastapi import RESPONSES
 from sessile.server import api, forward_auth, operations, pages, problems
-from sessile.server.guard import BodyLimit, Guard
+from sessile.server.guard import Bodies, Guard
 from sessile.server.pages.render import broken, render_problem
 from sessile.server.settings import ENVIRONMENT, Settings
 from sessile.server.state import FOLDER, Server
@@ -50,7 +50,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, hasher: Passwo
                 allowed_hosts=settings.allowed_hosts, trusted_proxies=settings.trusted_proxies,
             ),
             Middleware(Counting, server=server),
-            Middleware(BodyLimit),
+            Middleware(Bodies),
         ],
     )  # fmt: skip
     app.state.server = server

@@ -8,8 +8,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sessile.server.problems import problem
 from sessile.web.client import TrustedPeers, read_scheme
-from sessile.web.problem import TYPE_PREFIX, Problem
+from sessile.web.problem import Problem
 
 logger = logging.getLogger("sessile")
 
@@ -31,14 +32,22 @@ HEADERS: Final = (
     (b"cache-control", b"no-store"),
 )
 
-TOO_LARGE: Final = Problem(
-    413, "Content too large", f"A request's body is at most {MAX_BODY} bytes.", TYPE_PREFIX + "too_large"
+TOO_LARGE: Final = problem(413, "Content too large", f"A request's body is at most {MAX_BODY} bytes.", "too_large")
+MEDIA_TYPE: Final = problem(
+    415,
+    "Unsupported media type",
+    "Send JSON as application/json; tokens to revoke and introspect as a form.",
+    "media_type",
 )
+_API: Final = "/api/"
+_FORMS: Final = ("/api/v1/revoke", "/api/v1/introspect")
+_JSON: Final = (b"application/json",)
+_FORM: Final = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 
 
-async def send_problem(send: Send, problem: Problem) -> None:
-    await send({"type": "http.response.start", "status": problem.status, "headers": problem.response_headers()})
-    await send({"type": "http.response.body", "body": problem.body()})
+async def send_problem(send: Send, found: Problem) -> None:
+    await send({"type": "http.response.start", "status": found.status, "headers": found.response_headers()})
+    await send({"type": "http.response.body", "body": found.body()})
 
 
 class Guard:
@@ -74,8 +83,10 @@ class Guard:
             await self._broken(scope)(scope, receive, guarded)
 
 
-class BodyLimit:
-    """Reads a request's body before anything else does, and refuses it when it is too large."""
+class Bodies:
+    """Reads a request's body before anything else does; refuses what is too large, and what is of another type than
+    the API takes: a form that another site sends cannot pass for JSON (ASVS V3.5.2).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -83,6 +94,9 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(scope):
             await self._app(scope, receive, send)
+            return
+        if not _fits(scope):
+            await send_problem(send, MEDIA_TYPE)
             return
         body = b""
         while True:
@@ -109,3 +123,11 @@ class BodyLimit:
 
 def _has_body(scope: Scope) -> bool:
     return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+
+def _fits(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    sent = headers.get(b"content-type", b"")
+    if not scope["path"].startswith(_API) or (not sent and headers.get(b"content-length") == b"0"):
+        return True
+    return sent.partition(b";")[0].strip().lower() in (_FORM if scope["path"] in _FORMS else _JSON)
