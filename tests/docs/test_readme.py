@@ -186,7 +186,8 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         seen.add(page)
         text = page.read_text(encoding="utf-8")
         links = re.findall(r"\]\(([^)\s#]+)", text)
-        ahead += [there for link in links if (there := (page.parent / link).resolve()).is_file()]
+        for there in ((page.parent / link).resolve() for link in links if "://" not in link):
+            ahead += there.glob("*.md") if there.is_dir() else [there]
     assert [name for name, page in zip(NAMES, PAGES, strict=True) if page not in seen] == []
 
 
