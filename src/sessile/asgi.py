@@ -83,6 +83,7 @@ class SessileMiddleware:
         self._trusted = TrustedPeers(trusted_proxies)
         self._no_activity = frozenset(no_activity)
         self._opened = False
+        self._peek = authority.peek
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -101,21 +102,18 @@ class SessileMiddleware:
         if host is None or not self._hosts.allows_name(host):
             await send_problem(send, problem.misdirected())
             return
-        token, result, bearer = self._token(headers)
-        if scope["method"] not in _SAFE and not bearer:
+        token, denied, bearer = self._token(headers)
+        if not bearer and scope["method"] not in _SAFE:
             verdict = self._rule.judge(scope["method"], _origin(headers))
             if not verdict:
                 await send_problem(send, problem.cross_site(verdict.reason))
                 return
-        authority = self.authority
+        result: Active | Denied = denied
         if token is not None:
             touch = self._is_act(scope["path"], headers)
-            active = authority.peek(token, touch=touch)
+            active = self._peek(token, touch=touch)
             result = active if active is not None else await self._check(token, scope, touch)
-        data = authority.session_data(result) if isinstance(result, Active) else empty_data()
-        access = Access(authority, scope, self._trusted, token, result, data, bearer=bearer)
-        scope["sessile"] = access
-        scope["session"] = data
+        access = self._access(scope, token, result, bearer)
         answer = Answer(access, self.cookie, send)
         try:
             await self.app(scope, receive, answer.send)
@@ -136,7 +134,13 @@ class SessileMiddleware:
 
     # -- the request ----------------------------------------------------------------------------------------------
 
-    def _token(self, headers: dict[bytes, bytes]) -> tuple[str | None, Active | Denied, bool]:
+    def _access(self, scope: Scope, token: str | None, result: Active | Denied, bearer: bool) -> Access:
+        data = self.authority.session_data(result) if isinstance(result, Active) else empty_data()
+        access = scope["sessile"] = Access(self.authority, scope, self._trusted, token, result, data, bearer)
+        scope["session"] = data
+        return access
+
+    def _token(self, headers: dict[bytes, bytes]) -> tuple[str | None, Denied, bool]:
         """The token that counts, what to say without one, and whether it came as a bearer token."""
         authorization = headers.get(b"authorization")
         if authorization is not None:
@@ -160,9 +164,9 @@ class SessileMiddleware:
         """Whether a person made this request (review 23). Only that keeps a session from idling out."""
         return not (
             path in self._no_activity
-            or headers.get(b"accept", b"").startswith(b"text/event-stream")
-            or headers.get(b"sessile-activity") == b"none"
-            or b"prefetch" in headers.get(b"sec-purpose", b"")
+            or headers.get(b"accept", b"")[:17] == b"text/event-stream"
+            or (b"sessile-activity" in headers and headers[b"sessile-activity"] == b"none")
+            or (b"sec-purpose" in headers and b"prefetch" in headers[b"sec-purpose"])
         )
 
     async def _check(self, token: str, scope: Scope, touch: bool) -> Active | Denied:
@@ -177,20 +181,15 @@ class SessileMiddleware:
         if host is None or not self._hosts.allows_name(host):
             await refuse_handshake(scope, receive, send, problem.misdirected())
             return
-        token, result, bearer = self._token(headers)
+        token, denied, bearer = self._token(headers)
         # A handshake is a GET with effects, and SameSite does not keep siblings out (review 20).
         verdict = self._rule.judge("GET", _origin(headers), websocket=True)
         if not verdict and not bearer:
             await refuse_handshake(scope, receive, send, problem.cross_site(verdict.reason))
             return
-        if token is not None:
-            # No act of a person: scripts open sockets, and open them again.
-            result = await self._check(token, scope, False)
-        data = self.authority.session_data(result) if isinstance(result, Active) else empty_data()
-        access = Access(self.authority, scope, self._trusted, token, result, data, bearer=bearer)
-        scope["sessile"] = access
-        scope["session"] = data
-        await Socket(access, scope, receive, send).run(self.app)
+        # No act of a person: scripts open sockets, and open them again.
+        result = denied if token is None else await self._check(token, scope, False)
+        await Socket(self._access(scope, token, result, bearer), scope, receive, send).run(self.app)
 
     # -- life -----------------------------------------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ class Access:
 
     def __init__(
         self, authority: Authority, scope: dict[str, Any], trusted: TrustedPeers, token: str | None,
-        result: Active | Denied, data: SessionData, *, bearer: bool,
+        result: Active | Denied, data: SessionData, bearer: bool,
     ) -> None:  # fmt: skip
         self.authority = authority
         self.bearer = bearer
@@ -83,9 +83,9 @@ class Access:
         self._result = result
         self._token = token
         # Not the scope itself, which holds this object: a cycle would leave every request to the collector.
-        self._peer = {"headers": scope["headers"], "client": scope.get("client")}
+        self._headers = scope["headers"]
+        self._peer = scope.get("client")
         self._trusted = trusted
-        self._now = authority.clock.now
 
     def __repr__(self) -> str:
         return f"Access({self._result!r})"
@@ -111,7 +111,7 @@ class Access:
     def client(self) -> Client:
         """Who asks: address, user agent and a label. Built when first used."""
         if self._client is None:
-            self._client = make_client(self._peer, self._trusted)
+            self._client = make_client({"headers": self._headers, "client": self._peer}, self._trusted)
         return self._client
 
     def peek(self) -> Active | None:
@@ -211,8 +211,10 @@ class Access:
     @property
     def due(self) -> bool:
         """Whether the presented token is due for a successor, and the answer reaches who presented it."""
-        at = self._result.rotate_at if isinstance(self._result, Active) else None
-        return at is not None and self.rotates and not self.bearer and self.issued is None and self._now() >= at
+        result = self._result
+        if not result or result.rotate_at is None or not self.rotates or self.bearer or self.issued is not None:
+            return False
+        return self.authority.clock.now() >= result.rotate_at
 
     async def rotate(self) -> None:
         """Offer the successor of the presented token, which goes on counting until that is first presented."""

@@ -41,18 +41,18 @@ class Answer:
         self.started = False
 
     async def send(self, message: Message) -> None:
-        kind = message["type"]
         if self._dropping:
             if message.get("more_body"):
                 raise Over("this answer was replaced by a problem")
             return
-        if kind == "http.response.start":
+        if message["type"] == "http.response.start":
             access = self._access
             if (access.data.used or access.due) and not await self._settle(access, message):
                 return
             self.started = True
-            message = {**message, "headers": self._headers(access, message["headers"])}
-        elif message.get("more_body") or self._watch is not None:
+            # A new message: an application may send the same one again and again, to different people.
+            message = {**message, "headers": self._headers(access, message.get("headers", ()))}
+        elif self._watch is not None or message.get("more_body"):
             await self._go_on()
         await self._send(message)
 
@@ -136,7 +136,7 @@ def _may_rotate(message: Message) -> bool:
     """Whether the browser surely takes a Set-Cookie from this answer, and nobody else does."""
     if message["status"] == 304:
         return False
-    for key, value in message["headers"]:
+    for key, value in message.get("headers", ()):
         if key == b"content-type" and value.startswith(b"text/event-stream"):
             return False
         if key == b"cache-control" and (b"public" in value or b"immutable" in value or b"s-maxage" in value):

@@ -63,18 +63,16 @@ def find(raw: bytes, name: bytes) -> bytes | Malformed | None:
     # Searches in C decide for nearly all requests: the letters of the name stand nowhere, or once and written as
     # browsers write it. They cannot miss a cookie of this name: what stands before one is a separator, which no
     # name contains, so no other match overlaps it.
-    lowered, wanted = raw.lower(), name.lower()
-    start = lowered.find(wanted)
-    if start < 0:
+    wanted = name.lower()
+    times = raw.lower().count(wanted)
+    if times == 0:
         return None
-    end = start + len(name)
-    if (
-        lowered.find(wanted, end) < 0
-        and raw.startswith(name + b"=", start)
-        and (start == 0 or raw.endswith(b"; ", 0, start))
-    ):
-        stop = raw.find(b";", end)
-        return (raw[end + 1 :] if stop < 0 else raw[end + 1 : stop]).strip(_BLANK)
+    start = raw.find(name)
+    if times == 1 and start >= 0 and (start == 0 or raw[start - 2 : start] == b"; "):
+        start += len(name)
+        if raw[start : start + 1] == b"=":
+            stop = raw.find(b";", start)
+            return (raw[start + 1 :] if stop < 0 else raw[start + 1 : stop]).strip(_BLANK)
     return _read_each(raw, name, wanted)
 
 
