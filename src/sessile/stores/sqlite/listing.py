@@ -31,7 +31,8 @@ _GIVERS_FIRST = (
     "json_array_length(s.lineage), s.created, s.id",
     "(json_array_length(s.lineage), s.created, s.id) > (:depth, :created, :id)",
 )
-_OPEN = "s.ended IS NULL AND s.expires > :now"
+# What this leaves out is over for certain; `is_live` decides on the rest.
+_OPEN = "s.ended IS NULL AND s.expires > :now AND (s.uid IS NULL OR s.epoch = p.epoch)"
 
 
 def list_sessions(
@@ -47,7 +48,7 @@ def list_sessions(
     if giver is not None and not tree:
         where.append(_GIVEN)
     if not ended:
-        where.append(_OPEN)  # leaves out only what is over for certain; `is_live` decides on the rest
+        where.append(_OPEN)
     values = {"uid": uid, "giver": giver, "root": root, "now": instant(now), "rows": limit + 1}
     order, beyond = _GIVERS_FIRST if tree else _NEWEST_FIRST if giver is None else _GIVEN_NEWEST_FIRST
     place = _parse(after)

@@ -7,14 +7,14 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
-from sessile.kernel.decide import is_live
 from sessile.stores.sqlite.rows import instant, json_text
-from sessile.stores.sqlite.snapshots import select
 from sessile.stores.sqlite.transaction import Transaction
 
 JOURNAL_KEPT = timedelta(days=7)
 LONG_LOG = 16 * 1024 * 1024
 """Bytes of the write-ahead log above which it is written back and cut."""
+# Its own limit is asked too: nothing that may be alive is ever deleted.
+_OVER = "SELECT seq FROM session WHERE keep_until <= ? AND expires <= ? ORDER BY keep_until LIMIT ?"
 _JOURNAL_ROWS = 5_000
 # Up to the first row that is young enough. The last one stays whatever its age: a reader at the head must find
 # where it stands.
@@ -28,8 +28,7 @@ DELETE FROM journal WHERE n < coalesce(
 def sweep(tx: Transaction, limit: int) -> int:
     """See `Store.sweep`. One short transaction."""
     now = instant(tx.now)
-    candidates = select(tx.db, "WHERE s.keep_until <= ? ORDER BY s.keep_until LIMIT ?", (now, limit), tx.now)
-    over = [found.seq for found in candidates if not is_live(found.snapshot, tx.now)]
+    over = [seq for (seq,) in tx.rows(_OVER, now, now, limit)]
     for table, column in (("token", "session"), ("session_data", "session"), ("session", "seq")):
         tx.change(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", json_text(over))  # noqa: S608
     tx.change(_SWEEP_JOURNAL, instant(tx.now - JOURNAL_KEPT), _JOURNAL_ROWS)
