@@ -21,19 +21,19 @@ from sessile.web.client import device_label
 
 PEOPLE = (
     DemoPerson(
-        name="alice", password="orange boats at noon", role="a developer, with an agent that deploys for her",
+        name="alice", password="orange boats at noon", role="developer",
         hint="Two devices are signed in, and an agent acts for her. End one of them and see what else goes.",
     ),
     DemoPerson(
-        name="bob", password="seven quiet bridges", role="a developer",
+        name="bob", password="seven quiet bridges", role="developer",
         hint="Somebody tried his password last night: see the recent security events, then change it.",
     ),
     DemoPerson(
-        name="carol", password="paper moon on a lake", role="a writer",
+        name="carol", password="paper moon on a lake", role="writer",
         hint="Her tablet was stolen last week, and an operator ended its session.",
     ),
     DemoPerson(
-        name="olga", password="lighthouse in a storm", role="an operator: the console is hers",
+        name="olga", password="lighthouse in a storm", role="operator",
         hint="Open the console: find alice, look at her tree of sessions, and revoke it.",
     ),
 )  # fmt: skip
