@@ -1,0 +1,72 @@
+"""The same Starlette application, bare and behind each middleware. `SESSILE_BENCH_URL` names the store."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from bench.checks import claims
+from sessile import Authority, Policy
+from sessile.asgi import SessileMiddleware
+
+COOKIE = "__Host-sessile"
+SIGNING_KEY = "not a secret: " + "x" * 32
+
+AnyApp = Any
+
+
+async def _hello(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("hello, world\n")
+
+
+async def _whoami(request: Request) -> PlainTextResponse:
+    session = request.scope["sessile"].session
+    return PlainTextResponse("nobody\n" if session is None else f"{session.principal}\n")
+
+
+async def _remember(request: Request) -> PlainTextResponse:
+    """Fill the peer's session as a sign-in would."""
+    request.session.update(claims(1))
+    return PlainTextResponse("remembered\n")
+
+
+async def _read(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(f"{request.session.get('sub', 'nobody')}\n")
+
+
+def _app(*middleware: Middleware) -> Starlette:
+    routes = [("/", _hello), ("/whoami", _whoami), ("/read", _read), ("/remember", _remember)]
+    return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes], middleware=list(middleware))
+
+
+def bare() -> AnyApp:
+    return _app()
+
+
+def sessile(url: str | None = None) -> AnyApp:
+    authority = Authority(url or os.environ["SESSILE_BENCH_URL"], policy=Policy.aal1())
+    app = _app(Middleware(SessileMiddleware, authority=authority))
+    app.state.authority = authority
+    return app
+
+
+def signed_cookie() -> AnyApp:
+    return _app(Middleware(SessionMiddleware, secret_key=SIGNING_KEY))
+
+
+def starsessions() -> AnyApp:
+    """Server-side sessions in this process's memory. Raises ImportError where it is not installed."""
+    from starsessions import InMemoryStore, SessionAutoloadMiddleware
+    from starsessions import SessionMiddleware as Starsessions
+
+    return _app(
+        Middleware(Starsessions, store=InMemoryStore(), lifetime=3600, cookie_https_only=False),
+        Middleware(SessionAutoloadMiddleware),
+    )

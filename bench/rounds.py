@@ -1,0 +1,80 @@
+"""Measuring on a machine that does other things too: everything in turn, many short rounds, the ratio in each round."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+Work = Callable[[int], Awaitable[object]]
+"""Do it so many times."""
+
+ROUND_SECONDS = 0.02
+
+
+@dataclass
+class Figure:
+    """One contender's cost in seconds for one piece of work, round by round."""
+
+    name: str
+    work: Work
+    seconds: list[float] = field(default_factory=list)
+    times: int = 1
+
+    @property
+    def least(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A contender's cost in units of the yardstick's."""
+
+    least: float
+    """The best round of the one to the best round of the other."""
+    median: float
+    """The median over the rounds of the ratio within the round: what both suffered cancels out."""
+
+
+def ratio(figure: Figure, to: Figure) -> Ratio:
+    return Ratio(
+        figure.least / to.least,
+        statistics.median(one / other for one, other in zip(figure.seconds, to.seconds, strict=True)),
+    )
+
+
+def work(each: Callable[[int], object]) -> Work:
+    """Work without await."""
+
+    async def run(times: int) -> None:
+        each(times)
+
+    return run
+
+
+async def measure(figures: list[Figure], rounds: int, seconds: float = ROUND_SECONDS) -> None:
+    """Every contender once in each round, in an order that turns, for about `seconds` each."""
+    for figure in figures:
+        figure.times = await _calibrate(figure.work, seconds)
+    for number in range(rounds):
+        turn = number % len(figures)
+        for figure in figures[turn:] + figures[:turn]:
+            figure.seconds.append(await _time(figure.work, figure.times) / figure.times)
+
+
+async def _calibrate(work: Work, seconds: float) -> int:
+    times = 1
+    while (took := await _time(work, times)) < seconds / 4:
+        times *= 2
+    return max(1, round(times * seconds / took))
+
+
+async def _time(work: Work, times: int) -> float:
+    before = time.perf_counter()
+    await work(times)
+    return time.perf_counter() - before

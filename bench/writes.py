@@ -1,0 +1,68 @@
+"""Beginning and revoking on SQLite: durable before they return, so measured in commits."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from itertools import count
+from pathlib import Path
+
+from bench.rounds import Figure, measure, work
+from sessile import Authority
+
+TOGETHER = 64
+COMMIT = "sqlite3, one bare durable commit"
+
+
+async def measure_writes(folder: Path, rounds: int) -> list[Figure]:
+    db = sqlite3.connect(folder / "commits.db", isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL").fetchall()
+    db.execute("PRAGMA synchronous = FULL").fetchall()
+    db.execute("CREATE TABLE line (n INTEGER PRIMARY KEY, body BLOB)")
+
+    def commit(times: int) -> None:
+        for _ in range(times):
+            db.execute("INSERT INTO line (body) VALUES (zeroblob(300))")
+
+    async with Authority(f"sqlite:///{folder}/writes.db") as authority:
+        await authority.register("alice")
+        numbers = count()
+
+        async def begin_alone(times: int) -> None:
+            for _ in range(times):
+                await authority.begin("alice")
+
+        async def begin_together(times: int) -> None:
+            for _ in range(times):
+                await asyncio.gather(*[authority.begin("alice") for _ in range(TOGETHER)])
+
+        # A revocation needs something to revoke: beginning it is measured with it, and taken off again.
+        async def begin_and_revoke_alone(times: int) -> None:
+            for _ in range(times):
+                issued = await authority.begin(f"p{next(numbers) % 50}")
+                await authority.revoke(session=issued.active.session.id, cause="logout")
+
+        async def begin_and_revoke_together(times: int) -> None:
+            for _ in range(times):
+                issued = await asyncio.gather(*[authority.begin("alice") for _ in range(TOGETHER)])
+                await asyncio.gather(
+                    *[authority.revoke(session=each.active.session.id, cause="logout") for each in issued]
+                )
+
+        for number in range(50):
+            await authority.register(f"p{number}")
+        one = Figure("begin", begin_alone)
+        many = Figure(f"begin, {TOGETHER} at once", begin_together)
+        both = Figure("begin and revoke", begin_and_revoke_alone)
+        all_both = Figure(f"begin and revoke, {TOGETHER} at once", begin_and_revoke_together)
+        bare = Figure(COMMIT, work(commit))
+        await measure([bare, one, many, both, all_both], rounds, 0.05)
+        revoke = Figure("revoke", one.work, [b - a for a, b in zip(one.seconds, both.seconds, strict=True)])
+        revokes = Figure(
+            f"revoke, {TOGETHER} at once",
+            many.work,
+            [(b - a) / TOGETHER for a, b in zip(many.seconds, all_both.seconds, strict=True)],
+        )
+        many.seconds = [seconds / TOGETHER for seconds in many.seconds]
+    db.close()
+    return [bare, one, many, revoke, revokes]
