@@ -140,8 +140,7 @@ def test_anything_has_a_digest(garbage: str) -> None:
 @given(token=issued)
 def test_a_repr_hides_the_token(token: Token) -> None:
     for shown in (repr(token), f"{token!r}", repr([token]), repr({"token": token})):
-        assert token[5:] not in shown
-        assert token[:4] in shown
+        assert f"Token({token[:4]}…)" in shown
 
 
 @pytest.mark.parametrize("partition", ["", "i", "O", "00", "é"])

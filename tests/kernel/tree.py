@@ -114,31 +114,37 @@ lifetimes = st.none() | spans()
 
 
 @st.composite
-def policies(draw: st.DrawFn, idle: bool | None = None) -> Policy:
-    overall = draw(spans())
+def policies(draw: st.DrawFn, idle: bool | None = None, least: timedelta = timedelta(0)) -> Policy:
+    overall = least + draw(spans())
     has_idle = draw(st.booleans()) if idle is None else idle
     return Policy(
         overall=overall,
-        idle=max(TICK, overall * draw(shares)) if has_idle else None,
+        idle=max(TICK, least + (overall - least) * draw(shares)) if has_idle else None,
         grace=draw(spans(10 * MINUTE)),
-        key_lifetime=draw(spans(400 * DAY)),
+        key_lifetime=least + draw(spans(400 * DAY)),
     )
+
+
+lively = policies(least=20 * MINUTE)
+"""So that there is time to hand something out before all is over."""
+short_or_any = st.sampled_from([20 * MINUTE, HOUR]) | lifetimes
+steps = st.sampled_from([TICK, MINUTE, 10 * MINUTE])
 
 
 @st.composite
 def trees(draw: st.DrawFn) -> tuple[Tree, str]:
-    """A chain of up to four sessions, each begun, touched and elevated at some time; its last one is looked at."""
+    """A chain of up to four sessions, each begun and touched at some time, most of them alive; its last one."""
     tree = Tree()
-    session = tree.sign_in(tree.person(policy=draw(policies())), lifetime=draw(lifetimes), methods=(Method.PASSWORD,))
+    session = tree.sign_in(tree.person(policy=draw(lively)), lifetime=draw(short_or_any), methods=(Method.PASSWORD,))
     for depth in range(draw(depths)):
         if draw(st.booleans()):
-            tree.now += draw(spans(HOUR))
+            tree.now += draw(steps)
             tree.change(session, last_seen=tree.now)
-        tree.now += draw(spans(HOUR))
+        tree.now += draw(steps)
         if not tree.alive(session):
             break  # no store lets what is over hand out
-        to = tree.person(f"agent:{depth}", policy=draw(policies()))
-        session = tree.hand_out(session, to, draw(every_tie), lifetime=draw(lifetimes))
+        to = tree.person(f"agent:{depth}", policy=draw(lively))
+        session = tree.hand_out(session, to, draw(every_tie), lifetime=draw(short_or_any))
     return tree, session
 
 
