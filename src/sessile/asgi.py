@@ -26,7 +26,7 @@ from sessile.kernel.decide import Active, Denied
 from sessile.kernel.reason import Reason
 from sessile.web import cookie as cookies
 from sessile.web import problem
-from sessile.web.access import Access, AccessDenied, empty_data, make_client, problem_of
+from sessile.web.access import Access, AccessDenied, empty_data, make_client
 from sessile.web.answer import Answer, Message, Receive, Send, send_problem
 from sessile.web.client import TrustedPeers
 from sessile.web.cookie import CookieSpec
@@ -123,7 +123,7 @@ class SessileMiddleware:
         except SessileError as error:
             if answer.started:
                 raise
-            await answer.refuse(problem_of(error, bearer=access.bearer))
+            await answer.refuse(access.problem(error))
         except Exception:
             if not answer.cut:
                 raise

@@ -16,7 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from sessile import Authority, Policy
-from sessile.starlette import SessileMiddleware, access, current, requires, sign_in, sign_out, step_up
+from sessile.starlette import SessileMiddleware, current, requires, sign_in, sign_out, step_up
 from sessile.testing import ManualClock
 
 MINUTE = timedelta(minutes=1)
@@ -127,8 +127,11 @@ class World:
 
 @asynccontextmanager
 async def world(
-    *more: Route | WebSocketRoute, policy: Policy | None = None, wrap: Callable[[Any], Any] | None = None, **settings: Any
-) -> AsyncIterator[World]:  # fmt: skip
+    *more: Route | WebSocketRoute,
+    policy: Policy | None = None,
+    wrap: Callable[[Any], Any] | None = None,
+    **settings: Any,
+) -> AsyncIterator[World]:
     clock = ManualClock()
     authority = Authority("memory:", policy=policy or Policy.aal2(), clock=clock)
     app: Any = application(authority, *more, **settings)

@@ -202,7 +202,7 @@ async def test_a_persons_act_keeps_the_session() -> None:
             w.clock.advance(30 * MINUTE)
             answer = await browser.get("/private")
             assert answer.status_code == 200
-            while (await w.authority.session(answer.json()["id"])).last_seen < w.clock.now():
+            while (await w.authority.session(answer.json()["id"])).last_seen < w.clock.now():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)  # acts are written together, a quarter of a second late
 
 

@@ -223,6 +223,13 @@ class Access:
             with contextlib.suppress(Conflict, StoreUnavailable):
                 self.issued = await self.authority.rotate(self._result)
 
+    def problem(self, error: SessileError) -> Problem:
+        """How this request's failing is said."""
+        if not self.authority.is_open and not isinstance(error, AccessDenied):
+            # Whatever keeps the store from opening is the operator's, and in the log: no session is lost.
+            return problem_of(StoreUnavailable())
+        return problem_of(error, bearer=self.bearer)
+
 
 def requirement(
     *, assurance: int = 0, fresh: timedelta | None = None, scopes: Iterable[str] = (), below_policy: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 from sessile.errors import SessileError
 from sessile.kernel.decide import Active
 from sessile.kernel.reason import Cure, Reason
-from sessile.web.access import Access, AccessDenied, empty_data, problem_of
+from sessile.web.access import Access, AccessDenied, empty_data
 from sessile.web.cookie import CookieSpec
 from sessile.web.problem import Problem
 from sessile.web.watch import Over, Watch
@@ -84,7 +84,7 @@ class Answer:
             if access.due and _may_rotate(message):
                 await access.rotate()
         except SessileError as error:
-            await self.refuse(problem_of(error, bearer=access.bearer))
+            await self.refuse(access.problem(error))
             return False
         return True
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sessile.errors import SessileError
 from sessile.kernel.reason import Reason
-from sessile.web.access import Access, problem_of
+from sessile.web.access import Access
 from sessile.web.answer import Message, Receive, Send
 from sessile.web.problem import Problem
 from sessile.web.watch import Over, Watch
@@ -51,7 +51,7 @@ class Socket:
             if watch is None or not watch.stop():
                 raise
         except SessileError as error:
-            await self._refuse(problem_of(error, bearer=self._access.bearer))
+            await self._refuse(self._access.problem(error))
         except Exception:
             if watch is None or not watch.over:
                 raise

@@ -49,7 +49,14 @@ class Watch:
         else:
             if found.live:
                 return True
-            self.reason = Reason.REVOKED if found.ended is not None else Reason.EXPIRED
+            now = self._access.authority.clock.now()
+            # An epoch ends sessions without a mark on each: what neither limit explains was revoked.
+            if found.ended is None and now >= found.expires:
+                self.reason = Reason.EXPIRED
+            elif found.ended is None and found.idle_expires is not None and now >= found.idle_expires:
+                self.reason = Reason.IDLE
+            else:
+                self.reason = Reason.REVOKED
         self.over = True
         return False
 
