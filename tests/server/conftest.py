@@ -15,6 +15,7 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from sessile import Authority, Issued, Method
+from sessile import Client as Device
 from sessile.server import Settings, create_app
 from sessile.server.state import Server
 from sessile.testing import ManualClock
@@ -24,6 +25,7 @@ NEW = "seven green bottles"
 COOKIE = "__Host-sessile"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Sec-Fetch-Site": "same-origin"}
 MINUTE = timedelta(minutes=1)
+LAPTOP = Device(label="Firefox on Linux", ip="192.0.2.7", user_agent="Mozilla/5.0")
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 
@@ -79,7 +81,7 @@ class World:
         """A client with a session of that person, who is made if there is none. No password is hashed for it."""
         if await self.authority.store.principal(name=name) is None:
             await self.person(name, operator=operator)
-        issued = await self.authority.begin(name, method=Method.PASSWORD)
+        issued = await self.authority.begin(name, method=Method.PASSWORD, client=LAPTOP)
         return await self.holding(issued, **options)
 
     async def holding(self, issued: Issued, **options: Any) -> Client:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -19,6 +20,7 @@ from sessile.stores import Backend
 KEY_BYTES = 32
 _FACT = "key_check"
 _LABEL = b"sessile key check 1"
+_HEX = re.compile(rb"[0-9a-f]{%d}\n?" % (KEY_BYTES * 2))
 
 
 class KeyUnusable(SessileError):
@@ -75,13 +77,9 @@ def _load(path: Path) -> bytes:
         if status.st_mode & 0o077:
             raise KeyUnusable(f"{path} can be read or changed by others: run chmod 600 {path}")
         text = file.read(KEY_BYTES * 2 + 2)
-    try:
-        key = bytes.fromhex(text.decode("ascii").removesuffix("\n"))
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
+    if not _HEX.fullmatch(text):
         raise KeyUnusable(f"{path} holds no key ({KEY_BYTES * 2} hexadecimal digits): restore it from the backup")
-    return key
+    return bytes.fromhex(text.decode("ascii"))
 
 
 def _create(path: Path) -> None:

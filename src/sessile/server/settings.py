@@ -90,4 +90,4 @@ def _encode(value: Any) -> str:
 def _decode(kind: type, value: Any) -> Path:
     if kind is Path and isinstance(value, str):
         return Path(value)
-    raise NotImplementedError(kind)
+    raise ValueError("a path is a string")
