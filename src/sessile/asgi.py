@@ -128,8 +128,9 @@ class SessileMiddleware:
             if not answer.cut:
                 raise
         finally:
-            answer.stop()
-        if answer.cut:
+            if not answer.plain:
+                answer.stop()
+        if not answer.plain and answer.cut:
             await answer.close()
 
     # -- the request ----------------------------------------------------------------------------------------------

@@ -35,11 +35,14 @@ class SessionData(MutableMapping[str, Any]):
     when first used; otherwise the middleware reads it before the application runs.
     """
 
+    __slots__ = ("_before", "_load", "_now", "_version")
+
     def __init__(self, load: Callable[[], tuple[int, bytes]]) -> None:
+        # Every request has one, few are looked at: the rest is set by the first look.
         self._load: Callable[[], tuple[int, bytes]] | None = load
-        self._version = 0
-        self._before: dict[str, Any] = {}
-        self._now: dict[str, Any] = {}
+        self._version: int
+        self._before: dict[str, Any]
+        self._now: dict[str, Any]
 
     def _values(self) -> dict[str, Any]:
         if self._load is not None:
@@ -71,7 +74,9 @@ class SessionData(MutableMapping[str, Any]):
 
     def follow(self, other: SessionData) -> None:
         """Become the data of another session: after a sign-in the same dict goes on for the new one."""
-        self._load, self._version, self._before, self._now = other._load, other._version, other._before, other._now
+        self._load = other._load
+        if self._load is None:
+            self._version, self._before, self._now = other._version, other._before, other._now
 
     @property
     def used(self) -> bool:

@@ -67,6 +67,11 @@ class Answer:
         return self._watch is not None and self._watch.stop()
 
     @property
+    def plain(self) -> bool:
+        """Whether there is nothing to look after when the application has returned."""
+        return self._watch is None and not self._dropping
+
+    @property
     def cut(self) -> bool:
         """Whether the session has ended under this answer, or another answer took its place."""
         return self._dropping or (self._watch is not None and self._watch.over)
@@ -112,11 +117,11 @@ class Answer:
         for key, value in headers:
             if key == b"cache-control":
                 own = value
-            elif key == b"content-type" and value.startswith(b"text/event-stream"):
+            elif key == b"content-type" and value[:17] == b"text/event-stream":
                 self._event_stream = True
-        if access.live and own is None:
+        if own is None and access.live is not None:
             return [*headers, _NO_STORE]
-        # Its application's own caching, or nobody's session: a cache must know on what the answer depends.
+        # The application's own caching, or nobody's session: a cache must know on what the answer depends.
         if (access.looked or access.data.used) and (own is None or b"no-store" not in own):
             return [*headers, _VARY]
         return headers
