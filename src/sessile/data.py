@@ -96,6 +96,8 @@ class SessionData(MutableMapping[str, Any]):
             Conflict: other requests kept winning.
             StoreUnavailable: the store is away.
         """
+        if self._load is not None:
+            return True  # what nobody has looked at has not changed
         changes = {k: v for k, v in self._now.items() if k not in self._before or self._before[k] != v}
         gone = self._before.keys() - self._now.keys()
         version, values = self._version, self._now
