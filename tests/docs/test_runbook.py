@@ -9,7 +9,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from sessile import Authority
+from sessile.server.key import KeyUnusable, open_key
 from tests.program import PERSON_PASSWORD, Program
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -54,3 +57,22 @@ def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
     made = [file for file in tmp_path.iterdir() if file.name.startswith("sessile")]
     assert made
     assert [file.name for file in made if file.stat().st_mode & 0o077] == []
+
+
+async def test_a_key_that_is_lost_for_good_is_forgotten_as_the_runbook_says(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    program.ok("user", "add", "alice", "--password-stdin", input=PERSON_PASSWORD)
+    url, key = f"sqlite:///{program.database}", tmp_path / "sessile.key"
+    async with Authority(url) as authority:
+        lost = await open_key(authority.store, key)
+    key.unlink()
+    async with Authority(url) as authority:
+        with pytest.raises(KeyUnusable):
+            await open_key(authority.store, key)
+    statement = re.search(r'"(DELETE FROM fact [^"]*)"', PAGE.read_text(encoding="utf-8"))
+    assert statement is not None
+    with closing(sqlite3.connect(program.database)) as db:
+        assert db.execute(statement[1]).rowcount == 1
+        db.commit()
+    async with Authority(url) as authority:
+        assert await open_key(authority.store, key) != lost
