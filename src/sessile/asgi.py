@@ -24,6 +24,7 @@ from sessile.authority import Authority
 from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.reason import Reason
+from sessile.kernel.token import Token
 from sessile.web import cookie as cookies
 from sessile.web import problem
 from sessile.web.access import Access, AccessDenied, empty_data, make_client
@@ -135,20 +136,20 @@ class SessileMiddleware:
 
     # -- the request ----------------------------------------------------------------------------------------------
 
-    def _access(self, scope: Scope, token: str | None, result: Active | Denied, bearer: bool) -> Access:
+    def _access(self, scope: Scope, token: Token | None, result: Active | Denied, bearer: bool) -> Access:
         data = self.authority.session_data(result) if isinstance(result, Active) else empty_data()
         access = scope["sessile"] = Access(self.authority, scope, self._trusted, token, result, data, bearer)
         scope["session"] = data
         return access
 
-    def _token(self, headers: dict[bytes, bytes]) -> tuple[str | None, Denied, bool]:
+    def _token(self, headers: dict[bytes, bytes]) -> tuple[Token | None, Denied, bool]:
         """The token that counts, what to say without one, and whether it came as a bearer token."""
         authorization = headers.get(b"authorization")
         if authorization is not None:
             scheme, _, rest = authorization.partition(b" ")
             rest = rest.strip(b" ")
             if scheme.lower() == b"bearer" and rest.startswith((b"sld_", b"slk_")):
-                return rest.decode("latin-1"), _MISSING, True
+                return Token(rest, "latin-1"), _MISSING, True
         sent = headers.get(b"cookie")
         if sent is None:
             return None, _MISSING, False
@@ -158,7 +159,7 @@ class SessileMiddleware:
         if not isinstance(value, bytes):
             return None, _MALFORMED, False
         if value.startswith(b"slb_"):
-            return value.decode("latin-1"), _MISSING, False
+            return Token(value, "latin-1"), _MISSING, False
         return None, _MISSING if value.startswith((b"sld_", b"slk_")) else _MALFORMED, False
 
     def _is_act(self, path: str, headers: dict[bytes, bytes]) -> bool:
@@ -170,7 +171,7 @@ class SessileMiddleware:
             or (b"sec-purpose" in headers and b"prefetch" in headers[b"sec-purpose"])
         )
 
-    async def _check(self, token: str, scope: Scope, touch: bool) -> Active | Denied:
+    async def _check(self, token: Token, scope: Scope, touch: bool) -> Active | Denied:
         if not self.authority.is_open:
             await self._open()
         return await self.authority.check(token, client=make_client(scope, self._trusted), touch=touch)

@@ -21,7 +21,7 @@ SENSITIVE = require(assurance=2, fresh=timedelta(minutes=5))
 
 def make(authority: Authority) -> FastAPI:
     app = FastAPI(responses=RESPONSES)
-    app.add_middleware(SessileMiddleware, authority=authority)  # type: ignore[arg-type]
+    app.add_middleware(SessileMiddleware, authority=authority)
 
     @app.get("/me")
     async def me(session: CurrentSession) -> str | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
-from sessile import Authority, Policy, Reason
+from sessile import Authority, Conflict, Policy, Reason
 from tests.asgi.browser import COOKIE, MINUTE, ORIGIN, application, set_cookies, token_of, world
 
 DAY = timedelta(days=1)
@@ -324,3 +325,52 @@ async def test_an_authority_opens_at_the_first_request_and_closes_with_the_appli
     assert await sent.get() == "lifespan.shutdown.complete"
     assert not authority.is_open
     await running
+
+
+async def test_no_token_shows_in_what_a_request_carries() -> None:
+    """Error reports print local variables and the scope's values."""
+    async with world() as w:
+        browser = await w.signed_in()
+        token = token_of(browser)
+        assert token is not None
+        seen: list[str] = []
+
+        async def app(scope: dict[str, object], receive: object, send: object) -> None:
+            found = scope["sessile"]
+            seen.append(repr(found) + repr(vars(found)) + repr(scope["session"]))
+            raise RuntimeError("broken")
+
+        from sessile.asgi import SessileMiddleware
+
+        broken = SessileMiddleware(app, w.authority)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(broken), base_url=ORIGIN) as other:
+            for headers in ({"Cookie": f"{COOKIE}={token}"}, {"Authorization": f"Bearer sld_{token[4:]}"}):
+                with pytest.raises(RuntimeError):
+                    await other.get("/", headers=headers)
+        secret = token[5:48]
+        assert len(seen) == 2
+        shown = (
+            "".join(seen)
+            .replace(repr(f"Bearer sld_{token[4:]}".encode()), "")
+            .replace(repr(f"{COOKIE}={token}".encode()), "")
+        )
+        assert secret not in shown, "beyond the request's own headers"
+
+
+async def test_a_setting_that_contradicts_the_store_stops_the_start(tmp_path: Path) -> None:
+    """An operator's mistake shows when the application starts, not as a sign-in that never works."""
+    url = f"sqlite:///{tmp_path / 'sessile.db'}"
+    async with Authority(url, policy=Policy.aal2()):
+        pass
+    app = application(Authority(url, policy=Policy.aal3()))
+    sent: list[dict[str, str]] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, str]) -> None:
+        sent.append(message)
+
+    with pytest.raises(Conflict, match="version"):
+        await app({"type": "lifespan", "state": {}, "asgi": {}}, receive, send)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]

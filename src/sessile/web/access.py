@@ -23,6 +23,7 @@ from sessile.kernel.decide import NOTHING_MORE, Active, Denied, Requirement
 from sessile.kernel.principal import check_scopes
 from sessile.kernel.reason import Cure, Reason
 from sessile.kernel.session import Client, Session, SessionKind
+from sessile.kernel.token import Token
 from sessile.receipt import Issued
 from sessile.web import problem
 from sessile.web.client import TrustedPeers, device_label, read_client
@@ -74,7 +75,7 @@ class Access:
     _client: Client | None = None
 
     def __init__(
-        self, authority: Authority, scope: dict[str, Any], trusted: TrustedPeers, token: str | None,
+        self, authority: Authority, scope: dict[str, Any], trusted: TrustedPeers, token: Token | None,
         result: Active | Denied, data: SessionData, bearer: bool,
     ) -> None:  # fmt: skip
         self.authority = authority
