@@ -211,8 +211,12 @@ class SessileMiddleware:
                     await self.authority.open()
                     self._opened = True
                 except StoreUnavailable as error:
-                    # It may come back; any other error is the operator's to repair, before the first request.
+                    # It may come back.
                     logger.error("starting without sessions: %s", error)
+                except SessileError as error:
+                    # The operator's to repair, before the first request.
+                    await send({"type": "lifespan.startup.failed", "message": f"sessions: {error}"})
+                    raise
             return message
 
         async def send_last(message: Message) -> None:
