@@ -43,6 +43,8 @@ class Asked(NamedTuple):
 
     started: int
     known: Mark
+    vetted: str | None
+    """The engine, in its life, that was looked at by then. What was read before it had caught up counts for nothing."""
 
 
 class Follower:
@@ -146,15 +148,15 @@ class Follower:
 
     def asking(self, now: int) -> Asked:
         """A read of the store begins."""
-        return Asked(now, self.trust.known)
+        return Asked(now, self.trust.known, self._vetted)
 
     def admits(self, asked: Asked, identity: str, mark: Mark) -> bool:
-        """Whether what was read counts: it came from the engine that was looked at in the life in which it was, which
-        still has what was known, and (with `quorum`) a majority stood behind it.
+        """Whether what was read counts: it came from an engine, in a life of it, that had been looked at before, which
+        still has what was known, and (with `quorum`) behind which a majority stood.
 
         False means StoreUnavailable. With `quorum`, and nothing else against it, the next pong may make it True.
         """
-        if identity != self._vetted or went_back(asked.known, mark):
+        if identity != self._vetted or identity != asked.vetted or went_back(asked.known, mark):
             return False
         if self.quorum and asked.started >= self.trust.deadline:
             return False
