@@ -166,6 +166,14 @@ class Ending:
         assert await world.denied(bobs) is None
         assert "principal.contained" in await world.happened(uid=alice.uid)
 
+    async def test_containing_a_principal_widens_and_never_narrows(self, world: World) -> None:
+        alice, _, keys = await self._handed_out(world)
+        expected = {3: [True, True, True, False], 1: [True, False, False, False], 2: [True, False, False, False]}
+        for place, alive in expected.items():
+            since = keys[place].session.created
+            await world.store.end(End(uid=alice.uid, cause="stolen", contain_since=since))
+            assert await world.alive(*keys) == alive
+
     async def test_contain_a_principal_whose_sessions_have_ended(self, world: World) -> None:
         alice, top, keys = await self._handed_out(world)
         await world.end(top)

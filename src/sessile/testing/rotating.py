@@ -160,6 +160,23 @@ class Rotating:
         await world.replace(second)
         assert await world.reason(first) is Reason.REPLAYED
 
+    @pytest.mark.parametrize("how", ["replace", "keep"])
+    async def test_after_an_event_the_next_successor_is_a_new_one(self, world: World, how: str) -> None:
+        """A salt that was offered before the event derives nothing after it."""
+        alice = await world.person()
+        held = await world.sign_in(alice)
+        assert await world.store.offer(held.digest, new_digest(), new_digest())
+        if how == "replace":
+            new = await world.replace(held)
+        else:
+            new = Holder(new_digest(), held.session)
+            await world.store.end(End(uid=alice.uid, cause="password", keep=held.id, keep_digest=new.digest))
+        salt, successor = new_digest(), new_digest()
+        assert await world.store.offer(new.digest, salt, successor) == salt
+        await world.store.confirm(successor)
+        assert await world.alive(held, new, successor) == [False, True, True]
+        assert (await world.snapshot(successor)).token_state is TokenState.CURRENT
+
     async def test_replace_resets_both_limits(self, world: World) -> None:
         """63B-4 5.2: reauthentication resets both."""
         held = await world.sign_in(await world.person())
