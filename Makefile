@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PORT ?=
+# How many schedules `make simulate` runs, and from which seed on
+SEEDS ?= 100000
+FROM ?= 0
 # Extra arguments for pytest: make test ARGS="-k rotation"
 ARGS ?=
 SERVER := $(VENV)/.server-ready
@@ -15,7 +18,7 @@ COMPILE := $(LOCK)/bin/uv pip compile pyproject.toml --quiet --universal --pytho
 	--generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench screenshots lock clean
+.PHONY: help setup demo test lint format bench simulate screenshots lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +46,9 @@ bench: $(DEV) ## measure, as ratios within one run
 
 screenshots: $(DEV) ## take the pictures in docs/pictures anew, from a demo
 	$(BIN)/python -m tools.screenshots
+
+simulate: $(DEV) ## run schedules of the near cache and its protocol (SEEDS=100000 FROM=0)
+	$(BIN)/python -m sessile.testing.simulator --seeds $(SEEDS) --from $(FROM)
 
 lock: $(LOCK)/bin/uv ## remake the pins in requirements/ from pyproject.toml (UPGRADE=1 takes newer releases)
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra server --group build --output-file requirements/server.txt

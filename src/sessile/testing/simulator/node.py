@@ -37,6 +37,10 @@ class DriftingClock:
     def elapsed(self) -> int:
         return self._origin + int(self._loop.now * self.rate)
 
+    def lose(self, true: int) -> None:
+        """As if so many nanoseconds of true time had not been: what no real clock may do, and a frozen guest's does."""
+        self._origin -= int(true * self.rate)
+
     def now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC) + self._skew + timedelta(microseconds=self._loop.now // 1000)
 

@@ -49,17 +49,18 @@ class Oracle:
             self._break(f"came back: {node.name} accepts {held.name}, which it had denied as over")
 
     def _could_know(self, node: Node, held: Held, revocation: Revocation) -> bool:
-        """A journal inside the engine is lost with it: a node can only tell from what it was told."""
+        """A journal inside the engine is lost with it: then a node can only tell from what it was told."""
+        if not self._world.went_back:
+            return True
         number, head = revocation.row
-        for engine in self._world.engines:
-            part = engine.partitions.get(held.partition)
-            if part is not None and engine.alive and part.past(number) == head:
+        since, kept = False, True
+        for life, heads in self._world.engines[0].histories.items():  # one after the other
+            had_it = len(heads) >= number and heads[number - 1] == head
+            if had_it and node.told.get(life, 0) >= number:
                 return True
-            for life, heads in engine.histories.items():
-                had_it = life[1] == held.partition and len(heads) >= number and heads[number - 1] == head
-                if had_it and node.told.get(life, 0) >= number:
-                    return True
-        return False
+            since = since or life[0] == revocation.life
+            kept = kept and (had_it or not since)
+        return since and kept
 
     def _refused(self, node: Node, held: Held, result: Denied) -> None:
         now = self._world.loop.now

@@ -34,6 +34,8 @@ class Revocation:
         self.at: dict[str, int] = {}
         """When it was put in force, by partition, in the engine that acknowledged it."""
         self.row = Mark(0)
+        self.life = ""
+        """Of the engine that acknowledged it."""
         self.returned: int | None = None
 
     async def run(self) -> None:
@@ -67,7 +69,7 @@ class Revocation:
             return await self.apply(partition, number)
 
         done, since = await acknowledged(attempt, elapsed=process.clock.elapsed, sleep=process.sleep)
-        self.row = done.mark
+        self.row, self.life = done.mark, done.identity
         self.at[partition] = done.at
         return done, since
 

@@ -57,7 +57,7 @@ def _recover(world: World) -> None:
     """Long after all is well again, every node answers."""
     loop = world.loop
     world.network.calm = True
-    loop.run(loop.now + 9_000 * MS)
+    loop.run(loop.now + 7_000 * MS)
     world.calm = True
     world.went_back = True
     for node in world.nodes:

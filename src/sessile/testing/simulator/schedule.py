@@ -44,7 +44,7 @@ def draw(seed: int, kinds: tuple[str, ...] = ()) -> Schedule:
         actions.append(Action(random.randrange(length), "change_delta", (random.choice((100, 300)) * MS,)))
     actions.sort()
     return Schedule(
-        kind, delta, random.choice((2, 3)), beside, length, tuple(actions), kind != "calm" and random.random() < 0.1
+        kind, delta, random.choice((2, 3)), beside, length, tuple(actions), kind != "calm" and random.random() < 0.06
     )
 
 
@@ -87,10 +87,11 @@ def _trouble(random: Random, kind: str, delta: int, revocations: list[int]) -> l
     if kind == "engine":
         names += random.choice((["restart", "restart"], ["change_delta"], []))
     for _ in range(random.choice((1, 2, 3))):
-        near = random.randrange(6 * MS) if random.random() < 0.35 else random.randrange(-delta, delta // 2)
+        tight = random.random() < 0.4  # between a revocation's call and its acknowledgement
+        near = random.randrange(6 * MS) if tight else random.randrange(-delta, delta // 2)
         at = max(200 * MS, random.choice(revocations) + near)
         duration = random.randrange(delta // 4, 4 * delta)
-        name = random.choice(names)
+        name = "part" if tight and random.random() < 0.6 else random.choice(names)
         args: tuple[Any, ...] = {
             "stop": (random.choice((-1, 0, 1, 2)), duration),
             "part": (random.choice((-1, 0, 1, 2)), random.randrange(2), duration),
