@@ -7,7 +7,7 @@ import sqlite3
 from itertools import count
 from pathlib import Path
 
-from bench.rounds import Figure, measure, work
+from bench.rounds import WALL, Figure, measure, work
 from sessile import Authority
 
 TOGETHER = 64
@@ -56,7 +56,7 @@ async def measure_writes(folder: Path, rounds: int) -> list[Figure]:
         both = Figure("begin and revoke", begin_and_revoke_alone)
         all_both = Figure(f"begin and revoke, {TOGETHER} at once", begin_and_revoke_together)
         bare = Figure(COMMIT, work(commit))
-        await measure([bare, one, many, both, all_both], rounds, 0.05)
+        await measure([bare, one, many, both, all_both], rounds, clock=WALL, seconds=0.05)
         revoke = Figure("revoke", one.work, [b - a for a, b in zip(one.seconds, both.seconds, strict=True)])
         revokes = Figure(
             f"revoke, {TOGETHER} at once",
