@@ -22,7 +22,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import pytest
 
-    pytest.register_assert_rewrite(f"{__name__}.conformance", f"{__name__}.world", f"{__name__}.stateful")
+    # So that a failure shows the values that were compared.
+    parts = "beginning ending keeping listing nearness races rotating stateful world"
+    pytest.register_assert_rewrite(*[f"{__name__}.{part}" for part in parts.split()])
     from sessile.testing.conformance import StoreConformance
 
     return StoreConformance
