@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,14 +22,17 @@ from typing import IO
 
 import pytest
 
-from sessile.errors import Conflict, NotFound, StoreUnavailable
+from sessile.errors import Conflict, NotFound, RevocationUncertain, StoreUnavailable
 from sessile.kernel.event import SYSTEM
 from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
 from sessile.near import NearCache
 from sessile.stores.protocol import End
 from sessile.stores.sqlite import SQLiteStore
+from sessile.stores.sqlite.connection import Connection
 from sessile.stores.sqlite.filesystem import check_filesystem
+from sessile.stores.sqlite.transaction import Transaction
+from sessile.stores.sqlite.writer import BATCH, QUEUE, Lane, Writer
 from sessile.testing.clock import ManualClock
 from sessile.testing.world import DAY, SECOND, Node, World
 
@@ -479,6 +483,51 @@ async def test_another_process_that_writes_is_waited_for_on_no_loop(world: World
         other.execute("COMMIT")
         await ending
     assert await world.reason(held) is Reason.REVOKED
+
+
+@pytest.fixture
+async def writer(world: World, path: Path) -> AsyncIterator[Writer]:
+    writer = Writer(Connection(path, busy_timeout=5.0, query_only=False), world.clock, lambda db: None)
+    yield writer
+    await asyncio.to_thread(writer.close)
+
+
+async def test_an_ending_into_a_file_that_moved_meanwhile_is_uncertain(writer: Writer, path: Path) -> None:
+    """Review 8: nobody is told that it is in force. What ends nothing was simply not done."""
+
+    def move(tx: Transaction) -> None:
+        path.rename(path.with_name("moved.db"))
+        shutil.copyfile(path.with_name("moved.db"), path)
+
+    results = await asyncio.gather(
+        writer.run(move, Lane.ENDINGS), writer.run(Transaction.mark, Lane.CHANGES), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [RevocationUncertain, StoreUnavailable]
+    assert await writer.run(Transaction.mark) > 0
+
+
+async def test_a_full_queue_refuses_but_lets_endings_in(writer: Writer) -> None:
+    """Endings go first, whatever waits."""
+    order: list[str] = []
+    writer.pause()
+    try:
+        # One batch may be in the writer's hands already, beside the full queue.
+        touches = [
+            asyncio.ensure_future(writer.run(lambda tx: order.append("touch"), Lane.LATER))
+            for _ in range(QUEUE + BATCH + 1)
+        ]
+        await asyncio.sleep(0)
+        ending = asyncio.ensure_future(writer.run(lambda tx: order.append("ending"), Lane.ENDINGS))
+        await asyncio.sleep(0)
+    finally:
+        writer.resume()
+    results = await asyncio.gather(*touches, return_exceptions=True)
+    await ending
+    refused = [result for result in results if result is not None]
+    assert 1 <= len(refused) <= BATCH + 1
+    assert {type(result) for result in refused} == {StoreUnavailable}
+    assert len(order) == len(touches) - len(refused) + 1
+    assert order.index("ending") <= BATCH
 
 
 # -- the audit record ---------------------------------------------------------------------------------------------
