@@ -102,7 +102,7 @@ def respond(found: Problem) -> Response:
 
 def wants_page(request: Request) -> bool:
     """Whether a person's browser asks for a page, and not a program for data."""
-    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
+    return not request.scope["path"].startswith("/api/") and "text/html" in request.headers.get("accept", "")
 
 
 def install(app: FastAPI, render: Render) -> None:

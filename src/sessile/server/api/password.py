@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from sessile.fastapi import CurrentAccess
 from sessile.server.access import Ours, Person
@@ -11,7 +11,7 @@ from sessile.server.models import NewPassword
 router = APIRouter(tags=["Password"])
 
 
-@router.put("/password", status_code=204, summary="Change my password")
+@router.put("/password", status_code=204, response_class=Response, summary="Change my password")
 async def change(body: NewPassword, server: Ours, here: CurrentAccess, active: Person) -> None:
     """Every other session of this person ends; this one goes on with a new token.
 

@@ -21,7 +21,7 @@ Token = Annotated[str, Form(min_length=1, max_length=4096)]
 Hint = Annotated[str | None, Form(max_length=64, description="Taken and not needed.")]
 
 
-@router.post("/revoke", summary="End a token that one holds")
+@router.post("/revoke", response_class=Response, summary="End a token that one holds")
 async def revoke(token: Token, server: Ours, here: CurrentAccess, token_type_hint: Hint = None) -> Response:
     """Possession is the right, and no sign-in is asked for: whoever finds a leaked token may end it. The answer
     is 200 with no content whatever the token was.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from sessile.fastapi import CurrentAccess
 from sessile.server.access import Ours, SteppingUp
@@ -37,7 +37,7 @@ async def step_up(body: StepUp, server: Ours, here: CurrentAccess, active: Stepp
     return OwnSessionOut.own(await server.authority.session(active.session.id))
 
 
-@router.delete("/session", status_code=204, summary="Sign out")
+@router.delete("/session", status_code=204, response_class=Response, summary="Sign out")
 async def end(here: CurrentAccess, _active: SteppingUp) -> None:
     """End this session and all whose life hangs on it. The browser's cookie is removed."""
     await here.sign_out()

@@ -28,6 +28,7 @@ STEP_UP: Final = "/account/step-up"
 HOME: Final = "/account"
 _RETURN_SECONDS: Final = 600
 _RETRY_SECONDS: Final = 5
+_IN_PATH: Final = "/-._~!$&'()*+,;=:@"
 _INTERNAL: Final = Problem(500, "Internal error", TEXTS.problem.detail[500])
 
 
@@ -99,7 +100,7 @@ def remembered(request: Request) -> str | None:
 async def render_problem(request: Request, problem: Problem) -> Response:
     """What a browser gets instead of a refusal: a page, or the way to the cure."""
     server = server_of(request)
-    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    asked = _asked(request)
     # Not for cookies that cannot be read: signing in does not remove what is wrong with them.
     if problem.reason == Reason.DISABLED or (problem.cure == Cure.SIGN_IN and problem.reason != Reason.MALFORMED):
         response: Response = go(LOGIN)
@@ -107,7 +108,7 @@ async def render_problem(request: Request, problem: Problem) -> Response:
         return response
     if problem.reason == Reason.SUPERSEDED and request.method == "GET" and kept(request, server.retry_cookie) is None:
         # The browser holds the new token by now. Once: a browser that does not would go round in circles.
-        response = RedirectResponse(asked, 303)
+        response = go(safe_path(asked) or HOME)
         keep(response, server.retry_cookie, "1", _RETRY_SECONDS)
         return response
     response = page(
@@ -116,6 +117,13 @@ async def render_problem(request: Request, problem: Problem) -> Response:
     )  # fmt: skip
     response.raw_headers.extend(problem.headers)
     return response
+
+
+def _asked(request: Request) -> str:
+    """The path and query that were asked for, as they came; `Request.url` breaks on what is no UTF-8."""
+    query: bytes = request.scope["query_string"]
+    path = quote(request.scope["path"], safe=_IN_PATH)
+    return path + (f"?{query.decode('latin-1')}" if query else "")
 
 
 def broken(scope: Scope) -> Response:

@@ -1,0 +1,57 @@
+"""A server of this process behind a real uvicorn, on a thread with a loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+import uvicorn
+from fastapi import FastAPI
+
+from sessile import Authority
+
+T = TypeVar("T")
+
+
+class Running:
+    """`url`: where it answers. `call`: run a coroutine of its authority, on its loop."""
+
+    def __init__(self, app: FastAPI, url: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.url = url
+        self.authority: Authority = app.state.server.authority
+        self._loop = loop
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+
+
+@contextlib.contextmanager
+def running(app: FastAPI) -> Iterator[Running]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    started = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            started.set()
+
+    server = Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
+        await server.serve([listening])
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(30)
+        yield Running(app, f"http://127.0.0.1:{listening.getsockname()[1]}", loops[0])
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listening.close()
