@@ -50,6 +50,23 @@ def bare() -> AnyApp:
     return _app()
 
 
+class Wrapping:
+    """The least that any middleware with a word in the answer does: wrap `send`, decide nothing."""
+
+    def __init__(self, app: AnyApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def on(message: Any) -> None:
+            await send(message)
+
+        await self.app(scope, receive, on)
+
+
+def wrapped() -> AnyApp:
+    return _app(Middleware(Wrapping))
+
+
 def sessile(url: str | None = None) -> AnyApp:
     authority = Authority(url or os.environ["SESSILE_BENCH_URL"], policy=Policy.aal1())
     app = _app(Middleware(SessileMiddleware, authority=authority))

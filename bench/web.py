@@ -18,6 +18,7 @@ from bench.rounds import Figure, measure
 from sessile import Authority, Policy
 
 BARE = "bare Starlette"
+WRAPPED = "a middleware that wraps `send` and does nothing"
 SIGNED = "Starlette's SessionMiddleware (signed cookie)"
 STARSESSIONS = "starsessions (server-side, in memory)"
 CONNECTIONS = 16
@@ -92,7 +93,7 @@ async def _tokens(authority: Authority, count: int) -> list[str]:
 
 async def measure_in_process(folder: Path, rounds: int) -> tuple[list[Figure], list[str]]:
     """ASGI calls without a server around them: the harshest view, for there is nothing else to pay for."""
-    figures = [_requests(apps.bare(), BARE, "/", [None])]
+    figures = [_requests(apps.bare(), BARE, "/", [None]), _requests(apps.wrapped(), WRAPPED, "/", [None])]
     missing: list[str] = []
     opened: list[Authority] = []
     for store, url in (("memory", "memory:"), ("SQLite", f"sqlite:///{folder}/web.db")):
@@ -203,6 +204,7 @@ async def measure_over_loopback(folder: Path, rounds: int, seconds: float) -> tu
         [token] = await _tokens(authority, 1)
     asked: list[tuple[str, str, str, Callable[[], apps.AnyApp] | None, str | None]] = [
         (BARE, "bare", "/", None, None),
+        (WRAPPED, "wrapped", "/", None, None),
         ("Sessile on SQLite, a page for everybody", "sessile", "/", None, token),
         ("Sessile on SQLite, the page asks who it is", "sessile", "/whoami", None, token),
         (SIGNED, "signed_cookie", "/read", apps.signed_cookie, None),
