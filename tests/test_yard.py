@@ -135,7 +135,7 @@ def test_the_command_is_installed() -> None:
 # place here before another may import it.
 ORDER: list[set[str]] = [
     {"kernel"},
-    {"clock", "errors", "near", "stores", "trust"},
+    {"clock", "errors", "follow", "near", "settle", "stores", "trust"},
     {"authority", "checks", "data", "receipt", "upkeep"},
     {"factors", "nhi", "signals", "web"},
     {"asgi"},
