@@ -136,13 +136,7 @@ def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
     if cli.json:
         cli.emit(receipt_json(receipt, subject))
         return
-    if receipt.revoked == 0:
-        cli.say(bold(f"Nothing of {subject} was alive."))
-    elif receipt.revoked is None:
-        cli.say(bold(f"All sessions of {subject} are over."))
-    else:
-        over = "is over" if receipt.revoked == 1 else "are over"
-        cli.say(bold(f"{count(receipt.revoked, 'session')} of {subject} {over}."))
+    cli.say(bold(_ended(receipt, subject)))
     reach = {"engine": "every process on this database", "quorum": "every node, by a majority of the database"}
     cli.facts(
         {
@@ -158,6 +152,19 @@ def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
         for session in receipt.handed_out:
             cli.say(clean(f"  {session.id}  {session.kind} of {session.principal}, until {local(session.expires)}"))
         cli.say("End one with: sessile sessions revoke ID")
+
+
+def _ended(receipt: Receipt, subject: str) -> str:
+    n = receipt.revoked
+    if n == 0:
+        return f"Nothing of {subject} was alive."
+    if subject.startswith("ses_"):
+        # Here the descendants are in the count, with a principal they are not.
+        below = f", and {count(n - 1, 'session')} below it" if n is not None and n > 1 else ""
+        return f"{subject} is over{below}."
+    what = "All sessions" if n is None else count(n, "session")
+    one = n == 1
+    return f"{what} of {subject} {'is' if one else 'are'} over, and whatever hung on {'it' if one else 'them'}."
 
 
 def event_json(event: Event) -> dict[str, Any]:
