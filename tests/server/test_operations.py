@@ -86,8 +86,8 @@ async def test_headers_on_every_answer(world: World, path: str) -> None:
             assert answer.headers["cross-origin-resource-policy"] == "same-origin"
             assert ("strict-transport-security" in answer.headers) is secure
             assert "access-control-allow-origin" not in answer.headers
-            if not path.startswith("/static/"):
-                assert "no-store" in answer.headers["cache-control"]
+            caching = "public, max-age=600" if path.startswith("/static/") else "no-store"
+            assert answer.headers["cache-control"] == caching
 
 
 @pytest.mark.parametrize(

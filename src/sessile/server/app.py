@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,6 +22,8 @@ from sessile.server.guard import Bodies, Guard
 from sessile.server.pages.render import broken, render_problem
 from sessile.server.settings import ENVIRONMENT, Settings
 from sessile.server.state import FOLDER, Server
+
+STATIC: Final = "/static"
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, hasher: PasswordHasher | None = None) -> FastAPI:
@@ -59,7 +63,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, hasher: Passwo
     app.include_router(operations.router)
     app.include_router(forward_auth.router)
     app.include_router(pages.router())
-    app.mount("/static", StaticFiles(directory=FOLDER / "static"))
+    app.mount(STATIC, Static(directory=FOLDER / "static"))
     app.openapi = lambda: operations.describe(app)  # type: ignore[method-assign]
     return app
 
@@ -67,6 +71,15 @@ def create_app(settings: Settings, *, clock: Clock | None = None, hasher: Passwo
 def from_environment() -> FastAPI:
     """The application of a worker process: its settings are JSON in `SESSILE_SETTINGS`."""
     return create_app(Settings.from_json(os.environ[ENVIRONMENT]))
+
+
+class Static(StaticFiles):
+    """Style and marks: the same for everybody, so the one thing that may be cached."""
+
+    def file_response(self, *arguments: Any, **more: Any) -> Response:
+        response = super().file_response(*arguments, **more)
+        response.headers["cache-control"] = "public, max-age=600"
+        return response
 
 
 class Counting:
@@ -77,7 +90,7 @@ class Counting:
         self._checks = server.checks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == "http" and not scope["path"].startswith(STATIC):
             here: Access = scope["sessile"]
             result = here.result
             self._checks["active" if result else str(result.reason)] += 1

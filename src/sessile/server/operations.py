@@ -23,6 +23,7 @@ DESCRIPTION: Final = (
     " lifetimes seconds."
 )
 _PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}}
+_DONE: Final = {"200": "Done.", "201": "Made.", "204": "Done; there is nothing to say."}
 _ANSWERS: Final = {
     "400": "The request or its cookie cannot be read.",
     "401": "No live session, or not enough of one: `reason` says why and `cure` what would help.",
@@ -103,6 +104,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         document["components"]["securitySchemes"]["session"]["name"] = app.state.server.cookie.name
         for operations in document["paths"].values():
             for operation in operations.values():
+                for status, said in _DONE.items():
+                    if status in operation["responses"]:
+                        operation["responses"][status]["description"] = said
                 for status, said in _ANSWERS.items():
                     operation["responses"][status] = {"description": said, **_PROBLEM}
         app.openapi_schema = document
