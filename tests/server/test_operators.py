@@ -161,7 +161,11 @@ async def test_everyone_spares_keys_and_can_lock_sign_in(world: World) -> None:
     assert (await olivia.post("/api/v1/revocations", json=body)).status_code == 201
     assert await is_in(await world.bearing(key))
     credentials = {"username": "alice", "password": "correct horse battery"}
-    assert (await (await world.client()).post("/api/v1/session", json=credentials)).status_code in (401, 409)
+    locked = await (await world.client()).post("/api/v1/session", json=credentials)
+    is_problem(locked, 409)
+    assert "sign-in is locked by an operator until 00:10 UTC" in locked.json()["detail"]
+    wrong = {"username": "alice", "password": "x"}
+    is_problem(await (await world.client()).post("/api/v1/session", json=wrong), 401)
     world.clock.advance(10 * MINUTE)
     assert (await (await world.client()).post("/api/v1/session", json=credentials)).status_code == 201
     olivia = await world.signed_in("olivia")

@@ -116,6 +116,7 @@ class Passwords:
         Raises:
             SignInFailed: the same for an unknown name, a wrong password and a disabled principal.
             Busy: too many at once. LimitExceeded: the policy's number of sessions is reached. StoreUnavailable.
+            Conflict: the password is right, and signing in is locked by an operator.
         """
         try:
             known = canonical(name)
@@ -123,6 +124,7 @@ class Passwords:
             await self._verify(None, password)
             raise SignInFailed(_FAILED) from None
         async with self._authority.sign_in(known) as attempt:
+            before = await self._authority.store.fence(known)
             stored = await self._stored(attempt)
             matches = await self._verify(stored, password)
             principal = attempt.principal
@@ -134,6 +136,8 @@ class Passwords:
                 return await attempt.begin(method=Method.PASSWORD, client=client, replaces=replaces)
             except Conflict as error:
                 await attempt.failed(KIND, client=client)
+                if error.denied is None and await self._authority.store.fence(known) == before:
+                    raise  # nothing of the person changed: an operator has locked signing in, and this says until when
                 raise SignInFailed(_FAILED) from error
 
     async def verify_again(self, active: Active, password: str, *, client: Client | None = None) -> Issued:
