@@ -5,10 +5,12 @@ for PostgreSQL and Redis drive it, and so does the simulator (`sessile.testing.s
 
 How to drive it, with `clock.elapsed()` read where `now` stands:
 
-1. Open a connection that is yours alone, subscribe, prove the subscription. Then, in this order: `known =
-   follower.known`; ask the engine for its `Facts` and for the head of its row `known.number`; `set_up(known, …)`.
-   False: the engine lacks endings that were acknowledged. Apply the missing rows of the journal again and begin
-   anew; where the journal is in the engine itself, end everybody's sessions in it and `adopt` it.
+1. Open a connection that is yours alone, ask who it is, subscribe, prove the subscription. Then, in this order:
+   `known = follower.known`; ask the engine, over this connection (with `quorum`: by a write that the majority
+   acknowledges) for its `Facts` and for the head of its row `known.number`; if `Facts.connection` is not who it was,
+   close it; read the head of the journal, where that lies beside the engine; `set_up(known, …)`. False: the engine
+   lacks endings that were acknowledged. Apply the missing rows of the journal again, in order, and ask anew; where
+   the journal is in the engine itself, end everybody's sessions in it, once, and `adopt` it.
 2. One task reads the connection. It gives every message to `invalidated` or `pong` in wire order, in the turn in
    which it was read, and never awaits in between.
 3. At `due(now)` send a ping: `number = follower.ping(now)` first, then the bytes. An answer without its quorum is

@@ -92,15 +92,17 @@ class WaitsItsOwnDelta(Revocation):
         await super().wait(since, 50 * MS)
 
 
-class ReconnectsSilently(Connection):
-    """A driver's doing: another socket, nobody subscribed on it, and the pings go on."""
+class PingsTheSocketOnly(Link):
+    """A ping that says nothing of the connection it came over: a driver may have put another one in its place."""
 
-    def cut(self) -> None:
-        self.subscribed = False
+    def pong(self, number: int, facts: Facts) -> None:
+        if self.connection is not None:
+            super().pong(number, msgspec.structs.replace(facts, connection=self.connection.first_name))
 
 
-class ReconnectsBelowThePing(Link):
-    connection_type = ReconnectsSilently
+class TakesAnyConnection(Link):
+    def same(self, connection: Connection, facts: Facts) -> bool:
+        return True
 
 
 class SecondRevokerReturnsAtOnce(Revocation):
@@ -311,7 +313,8 @@ FAULTS = (
     _fault("trust from the pong's receipt", "9c", node=node(link=TrustsFromThePongsReceipt), kinds=ENGINE),
     _fault("no drop on reconnect", "9", node=node(near=DropsNothing), kinds=ENGINE),
     _fault("Δ that differs", "4", revocation=WaitsItsOwnDelta, kinds=ENGINE),
-    _fault("a reconnect below the ping", "3", node=node(link=ReconnectsBelowThePing), kinds=ENGINE),
+    _fault("a reconnect below the ping", "3", node=node(link=PingsTheSocketOnly), kinds=ENGINE),
+    _fault("a reconnect during the set-up", "3", node=node(link=TakesAnyConnection), kinds=ENGINE),
     _fault("a second revoker that returns at once", "8", revocation=SecondRevokerReturnsAtOnce, kinds=ENGINE),
     _fault("fork", "5", node=SharesTheConnectionAfterFork, kinds=ENGINE),
     _fault("an engine that went back", "1", node=node(follower=FollowsWhatWentBack), kinds=ENGINE),

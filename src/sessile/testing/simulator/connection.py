@@ -26,6 +26,8 @@ class Connection:
         self.identity = engine.identity
         self.partition = link.partition
         self.name = f"{node.name}-{engine.identity}-{link.partition}#{number}"
+        self.first_name = self.name
+        """As the node was told when it opened it, before it subscribed."""
         self.subscribed = False
         self.readers = [link]
         self._out = Channel(node.network, node.name, engine.name, f"{self.name} out")
@@ -65,6 +67,12 @@ class Connection:
         self.engine.connections.remove(self)
         self._out.closed = True
         self._back.send(self._at_node, "closed", ())
+
+    def swap(self) -> None:
+        """A driver or a pooler has put another connection in its place and told nobody: none is subscribed on it."""
+        if self in self.engine.connections:
+            self.subscribed = False
+            self.name += "'"
 
     def close(self) -> None:
         """By the node."""
@@ -133,13 +141,19 @@ class Link:
         """The engine told about itself. The journal is read after that: what an earlier life or an earlier primary
         acknowledged was in it by then."""
         journal = self.node.world.journal
-        if journal is None:
+        if not self.same(connection, facts):
+            self.give_up()
+        elif journal is None:
             self._looked(connection, known, facts, past, 0)
         else:
             self.node.call_journal(
                 lambda: len(journal[self.partition]),
                 lambda head: self._looked(connection, known, facts, past, head),
             )
+
+    def same(self, connection: Connection, facts: Facts) -> bool:
+        """Whether it is still the connection on which the node subscribed."""
+        return facts.connection == connection.first_name
 
     def _looked(self, connection: Connection, known: Mark, facts: Facts, past: str | None, head: int) -> None:
         if connection is not self.connection:

@@ -275,7 +275,10 @@ class Engine:
         self.alive = False
         self._waiting.clear()
         for connection in tuple(self.connections):
-            connection.cut()
+            if self.random.random() < 0.3:
+                connection.swap()
+            else:
+                connection.cut()
 
     def restart(self, partitions: dict[str, Partition]) -> None:
         self.partitions = partitions

@@ -83,7 +83,7 @@ def _session(random: Random) -> int:
 def _trouble(random: Random, kind: str, delta: int, revocations: list[int]) -> list[Action]:
     """What goes wrong, mostly around a revocation."""
     actions = []
-    names = ["stop", "part", "cut", "fork"]
+    names = ["stop", "part", "cut", "swap", "fork"]
     if kind == "engine":
         names += random.choice((["restart", "restart"], ["change_delta"], []))
     for _ in range(random.choice((1, 2, 3))):
@@ -96,11 +96,14 @@ def _trouble(random: Random, kind: str, delta: int, revocations: list[int]) -> l
             "stop": (random.choice((-1, 0, 1, 2)), duration),
             "part": (random.choice((-1, 0, 1, 2)), random.randrange(2), duration),
             "cut": (random.randrange(3),),
+            "swap": (random.randrange(3),),
             "fork": (random.randrange(3),),
             "restart": (0, random.randrange(MS, delta), random.choice((0.0, random.random()))),
             "change_delta": (random.choice((100, 200, 500, 800)) * MS,),
         }[name]
         actions.append(Action(at, name, args))
+        if name == "cut" and random.random() < 0.5:  # while it is set up again
+            actions.append(Action(at + random.randrange(25 * MS, 100 * MS), "swap", args))
     if kind == "engine" and random.random() < 0.15:
         actions += _relapse(random, delta, random.choice(revocations) + delta + delta // 5)
     if kind == "quorum":

@@ -214,6 +214,12 @@ class World:
                 self.loop.say("network", f"cuts {link.connection.name}")
                 link.connection.cut()
 
+    def swap(self, node: int) -> None:
+        for link in self.nodes[node % len(self.nodes)].links.values():
+            if link.connection is not None:
+                self.loop.say("network", f"swaps {link.connection.name}")
+                link.connection.swap()
+
     def part(self, one: int, other: int, duration: int) -> None:
         process, engine = self.process(one), self.engines[other % len(self.engines)]
         self.loop.say("network", f"parts {process.name} and {engine.name} for {duration // MS} ms")
