@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 DATABASE = "sqlite:///sessile.db"
 """Where the database is when nobody says otherwise: `sessile.db` in the current folder."""
-PANEL = "Common options"
+NOT_STATED = "not stated"
+"""The cause where nobody gave one. The person reads it on the login page."""
 
 
 class BadUsage(Exception):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sessile.cli.common import BadUsage, Cli, by, command, duration, every, group, local, utc
+from sessile.cli.common import NOT_STATED, BadUsage, Cli, by, command, duration, every, group, local, utc
 from sessile.cli.show import SESSION_COLUMNS, say_receipt, session_json, session_row
 from sessile.cli.user import PasswordStdin, ask_once
 from sessile.errors import NotFound
@@ -82,7 +82,7 @@ async def list_(
 async def revoke(
     cli: Cli,
     key: Annotated[str, typer.Argument(metavar="ID", help="ses_…, from `sessile key list`", show_default=False)],
-    cause: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")] = "revoked",
+    cause: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")] = NOT_STATED,
 ) -> None:
     """End a key and all that was delegated from it."""
     if key.startswith("slk_"):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sessile.cli.common import BadUsage, Cli, by, confirm, duration
+from sessile.cli.common import NOT_STATED, BadUsage, Cli, by, confirm, duration
 from sessile.cli.show import say_receipt
 from sessile.kernel.principal import canonical
 
@@ -25,7 +25,7 @@ async def revoke(
         str | None,
         typer.Option(metavar="15m", help="With --everyone: for so long only operators sign in.", show_default=False),
     ] = None,
-    cause: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record and for the person.")] = "revoked",
+    cause: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record and for the person.")] = NOT_STATED,
     yes: Annotated[bool, typer.Option("--yes", help="With --everyone: do not ask.")] = False,
 ) -> None:
     """End sessions now: one's, one, or everybody's.

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sessile.cli.common import Cli, by, clean, command, every, faint, group
+from sessile.cli.common import NOT_STATED, Cli, by, clean, command, every, faint, group
 from sessile.cli.show import (
     SESSION_COLUMNS,
     client,
@@ -89,7 +89,7 @@ def _branch(
 
 
 @command(app, "revoke")
-async def revoke(cli: Cli, session: Id, cause: Cause = "revoked") -> None:
+async def revoke(cli: Cli, session: Id, cause: Cause = NOT_STATED) -> None:
     """End a session and all whose life hangs on it. The same as `sessile revoke --session ID`."""
     async with cli.authority() as authority:
         receipt = await authority.revoke(session=session, cause=cause, by=by())
