@@ -30,7 +30,7 @@ async def measure_writes(folder: Path, rounds: int) -> list[Figure]:
 
         async def begin_alone(times: int) -> None:
             for _ in range(times):
-                await authority.begin("alice")
+                await authority.begin(f"p{next(numbers) % 50}")
 
         async def begin_together(times: int) -> None:
             for _ in range(times):
