@@ -1,6 +1,6 @@
 """Session-based authentication: the server keeps the login state, and access can be ended at once."""
 
-from sessile.authority import Authority, SignIn
+from sessile.authority import Authority
 from sessile.errors import (
     Conflict,
     LimitExceeded,
@@ -16,6 +16,7 @@ from sessile.kernel.policy import AtLimit, Policy, Trait
 from sessile.kernel.reason import Cure, Reason
 from sessile.kernel.session import Client, Session, SessionInfo, SessionKind
 from sessile.receipt import Issued, Receipt
+from sessile.signing_in import SignIn
 
 __all__ = [
     "Active",

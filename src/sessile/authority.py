@@ -18,9 +18,9 @@ from sessile.data import SessionData, encode
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, Requirement, TokenState, demand, holds
-from sessile.kernel.event import SYSTEM, Actor, Event, EventName
+from sessile.kernel.event import SYSTEM, Actor, actor_of
 from sessile.kernel.ids import check_session_id, new_session_id
-from sessile.kernel.issue import Draft, Fence, TooDeep, Wider
+from sessile.kernel.issue import Draft, Fence, TooDeep, Wider, positive
 from sessile.kernel.policy import Policy, same_rules
 from sessile.kernel.principal import (
     OPERATOR,
@@ -39,6 +39,7 @@ from sessile.kernel.token import Token, TokenKind, derive, digest, new_token, ro
 from sessile.near import NearCache
 from sessile.receipt import Issued, Receipt
 from sessile.settle import acknowledged, settled
+from sessile.signing_in import SignIn
 from sessile.stores import open_url
 from sessile.stores.protocol import Credential, End, Page
 from sessile.trust import settle
@@ -143,7 +144,7 @@ class Authority(Checks):
         """
         await self.open()
         found = await self.store.fence(canonical(name))
-        yield SignIn(self, canonical(name), *(found or (None, None)))
+        yield SignIn(self, self._begin, canonical(name), *(found or (None, None)))
 
     async def begin(
         self, name: str | None, *, method: Method | str | None = None, client: Client | None = None,
@@ -183,7 +184,7 @@ class Authority(Checks):
         target = await self._receiver(active, to, wanted)
         return await self._begin(
             SessionKind.DELEGATED, TokenKind.DELEGATED, active=active, uid=target.uid, tie=Tie.PARENT,
-            scopes=wanted, lifetime=_positive(lifetime), label=label, client=client,
+            scopes=wanted, lifetime=positive(lifetime), label=label, client=client,
         )  # fmt: skip
 
     async def mint_key(
@@ -206,7 +207,7 @@ class Authority(Checks):
         target = await self._receiver(active, owner, wanted, itself=True)
         return await self._begin(
             SessionKind.KEY, TokenKind.KEY, active=active, uid=target.uid, tie=Tie.ORIGIN,
-            scopes=wanted, lifetime=_positive(lifetime), label=label, client=client,
+            scopes=wanted, lifetime=positive(lifetime), label=label, client=client,
         )  # fmt: skip
 
     async def _receiver(self, active: Active, name: str, wanted: frozenset[str], *, itself: bool = False) -> Principal:
@@ -232,7 +233,7 @@ class Authority(Checks):
             if not covers(session.scopes, wanted):
                 raise _refused(session, "a session hands out no scope that it does not have")
             target = new_principal(name, now=self.clock.now(), owner=answers)
-            await self.store.register(target, _actor(active))
+            await self.store.register(target, actor_of(active))
         elif target.owner not in (session.uid, answers) and OPERATOR not in session.scopes:
             raise _refused(session, f"{name} belongs to somebody else: ask its owner or an operator")
         return target
@@ -300,7 +301,7 @@ class Authority(Checks):
         if active.session.kind is not SessionKind.BROWSER:
             raise _refused(active.session, "only a person's browser session can step up")
         snapshot = await self.store.replace(
-            active.digest, digest(token), None if method is None else Method(method), _actor(active, client)
+            active.digest, digest(token), None if method is None else Method(method), actor_of(active, client)
         )
         return Issued(token, make_active(snapshot, digest(token), rotation_seed(token)))
 
@@ -334,7 +335,7 @@ class Authority(Checks):
             end = End(uid=(await self.principal(principal)).uid, cause=cause)
         else:
             kinds = BROWSER_AND_DELEGATED | ({SessionKind.KEY, SessionKind.LEASE} if keys else frozenset())
-            end = End(everyone=kinds, cause=cause, lock_sign_in=_positive(lock_sign_in))
+            end = End(everyone=kinds, cause=cause, lock_sign_in=positive(lock_sign_in))
         return await self.end(end, by=by, wait=wait)
 
     async def disable(self, name: str, *, cause: str, by: Active | Actor | None = None, wait: bool = True) -> Receipt:
@@ -359,7 +360,7 @@ class Authority(Checks):
 
     async def end(self, end: End, *, by: Active | Actor | None = None, wait: bool = True) -> Receipt:
         """The one way in which anything ends; the methods above are its common forms."""
-        actor = _actor(by)
+        actor = actor_of(by)
         if not end.cause or len(end.cause) > 200:
             raise ValueError("a cause has 1 to 200 characters")
         await self.open()
@@ -428,15 +429,23 @@ class Authority(Checks):
             ),
             policy=policy,
         )  # fmt: skip
-        actor = _actor(by)
+        actor = actor_of(by)
         await self.store.register(principal, actor, credential)
         return principal
 
     async def set_policy(self, policy: Policy, *, by: Active | Actor | None = None) -> None:
-        """Put a policy in force for every node and live session. Raises Conflict unless its version is higher."""
+        """Put a policy in force for every node and live session: when this returns, no node goes by the old one.
+
+        Raises:
+            Conflict: the stored version is not lower. StoreUnavailable: the store is away, or may have taken it.
+        """
         await self.open()
-        actor = _actor(by)
-        await self.store.set_policy(policy, actor)
+        actor = actor_of(by)
+        ended = await self.store.set_policy(policy, actor)
+        await settled(
+            self.clock.elapsed(), nanoseconds(ended.delta), drift=CLOCK_DRIFT, elapsed=self.clock.elapsed,
+            sleep=asyncio.sleep,
+        )  # fmt: skip
 
     # -- application data ---------------------------------------------------------------------------------------
 
@@ -464,68 +473,9 @@ class Authority(Checks):
             raise Conflict("the session's data changed meanwhile, or the session has ended: read it and try again")
 
 
-class SignIn:
-    """A fenced attempt to sign in: `principal` is who it is about, None for a name that is new."""
-
-    def __init__(self, authority: Authority, name: str, principal: Principal | None, fence: Fence | None) -> None:
-        self._authority = authority
-        self._fence = fence
-        self.name = name
-        self.principal = principal
-
-    async def begin(
-        self, *, method: Method | str, client: Client | None = None, scopes: Iterable[str] | None = None,
-        replaces: Active | None = None, lifetime: timedelta | None = None,
-    ) -> Issued:  # fmt: skip
-        """The person has proved itself by `method`: begin the session.
-
-        `replaces`: the session that this browser presented; it ends, so that none is left dangling.
-
-        Raises:
-            Conflict: the principal was disabled, or its password or epoch changed since the attempt began.
-            Refused, LimitExceeded, ValueError: see `Authority.begin`.
-        """
-        authority, methods = self._authority, (Method(method),)
-        if self.principal is None:
-            self.principal = await authority.register(self.name)
-        return await authority._begin(
-            SessionKind.BROWSER, TokenKind.BROWSER, uid=self.principal.uid, methods=methods,
-            scopes=None if scopes is None else check_scopes(scopes), client=client, fence=self._fence,
-            replaces=replaces.session.id if replaces else None, lifetime=_positive(lifetime),
-        )  # fmt: skip
-
-    async def failed(self, cause: str, *, client: Client | None = None) -> None:
-        """Record that the credential was wrong."""
-        known = self.principal
-        await self._authority.store.record(
-            Event(
-                name=EventName.SIGN_IN_FAILED,
-                principal=known.name if known else None,
-                uid=known.uid if known else None,
-                by=Actor(name=self.name, client=client or Client()),
-                cause=cause,
-            )
-        )
-
-
-def _actor(by: Active | Actor | None, client: Client | None = None) -> Actor:
-    if by is None:
-        return SYSTEM
-    if isinstance(by, Actor):
-        return by
-    session = by.session
-    return Actor(name=session.principal or "anonymous", session=session.id, client=client or session.client)
-
-
 def _refused(session: Session, message: str) -> Refused:
     return Refused(message, Denied(reason=Reason.OUT_OF_SCOPE, session=session.id))
 
 
 def _derive(active: Active, salt: bytes) -> Token:
     return derive(active.seed, salt, TokenKind.BROWSER, active.session.partition)
-
-
-def _positive(lifetime: timedelta | None) -> timedelta | None:
-    if lifetime is not None and lifetime <= timedelta(0):
-        raise ValueError("a lifetime is positive")
-    return lifetime

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+import contextlib
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from sessile.clock import Clock
-from sessile.errors import SessileError
+from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.decide import (
     NOTHING_MORE,
     Active,
@@ -25,12 +26,13 @@ from sessile.kernel.decide import (
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
-from sessile.kernel.session import Client, SessionKind
+from sessile.kernel.session import Client, SessionInfo, SessionKind
 from sessile.kernel.token import TOKEN_LENGTH, digest, rotation_seed, well_formed
 from sessile.near import Entry, NearCache
 from sessile.stores import Backend
 from sessile.stores.protocol import End
 from sessile.upkeep import Upkeep
+from sessile.watching import WARNING, Watching
 
 T = TypeVar("T")
 
@@ -50,6 +52,7 @@ class Checks:
         self.clock = clock
         self._near = near
         self._upkeep: Upkeep | None = None
+        self.watching = Watching(store, near, clock)
         # Bound once: the cached path pays for no attribute that it does not need.
         self._cached = near.get
         self._current = store.current
@@ -99,6 +102,24 @@ class Checks:
         """
         active = self.peek(token, client=client, requirement=requirement, touch=touch)
         return Check(active, self, token, client, requirement, touch)
+
+    async def watch(self, session_id: str, *, warning: timedelta = WARNING) -> AsyncGenerator[SessionInfo, None]:
+        """The session now, and again whenever something about it changes, as soon as this process knows. Watching is
+        no act of the person.
+
+        It is also yielded `warning` before its end. One that is live with the reason `assurance` is below its policy's
+        by now: requests are denied until it steps up. The last one yielded is not live; `reason` says why.
+
+        Close it when you stop early (`contextlib.aclosing`).
+
+        Raises:
+            NotFound: no such session. ValueError: not an id. StoreUnavailable: the store is away.
+        """
+        if self._upkeep is None:
+            await self.open()
+        async with contextlib.aclosing(self.watching.states(session_id, warning)) as states:
+            async for info in states:
+                yield info
 
     async def _check(
         self, token: str | None, client: Client | None, requirement: Requirement, touch: bool
@@ -235,7 +256,8 @@ def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
         result: T = finished.value
         return result
     coroutine.close()
-    raise RuntimeError("this store cannot be read without await")
+    # A local store that is busy or being replaced has to wait after all: that is up to the next request.
+    raise StoreUnavailable("the store cannot be read at once: try again")
 
 
 def nanoseconds(delta: timedelta) -> int:

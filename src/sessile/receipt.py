@@ -29,7 +29,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What an ending did, and since when. Safe to keep and to show."""
 
     revoked: int | None
-    """How many live sessions it ended, descendants included; None where an epoch ended an unknown number."""
+    """How many live sessions it ended: of a session with all whose life hung on it; of a principal its own, not
+    counting the delegations below them, which are over too. None where an epoch ended an unknown number."""
     cause: str
     by: str
     at: datetime

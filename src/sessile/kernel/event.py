@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from sessile.kernel.assurance import Method
+from sessile.kernel.decide import Active
 from sessile.kernel.principal import Principal, Status
 from sessile.kernel.session import Client, Session, SessionKind
 
@@ -44,6 +45,16 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SYSTEM = Actor()
+
+
+def actor_of(by: Active | Actor | None, client: Client | None = None) -> Actor:
+    """Who acts: the holder of a session, somebody named, or Sessile itself."""
+    if by is None:
+        return SYSTEM
+    if isinstance(by, Actor):
+        return by
+    session = by.session
+    return Actor(name=session.principal or "anonymous", session=session.id, client=client or session.client)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

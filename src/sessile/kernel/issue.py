@@ -157,3 +157,10 @@ def _scopes(draft: Draft, principal: Principal | None, giver: Snapshot | None) -
     if not covers(held, draft.scopes):
         raise Wider("a session has no scope that its principal does not have")
     return draft.scopes
+
+
+def positive(lifetime: timedelta | None) -> timedelta | None:
+    """The lifetime itself. Raises ValueError if it is none."""
+    if lifetime is not None and lifetime <= timedelta(0):
+        raise ValueError("a lifetime is positive")
+    return lifetime

@@ -21,6 +21,9 @@ INTROSPECT = "introspect"
 RESERVED_SCOPES = frozenset({OPERATOR, INTROSPECT})
 """Rights over Sessile itself: they must be held by name, `*` does not give them."""
 
+RESERVED_NAMES = frozenset({"system", "cli", "anonymous"})
+"""Actors of the audit record that are nobody's name."""
+
 _NAME = re.compile(r"(?:(service|agent):)?[^\s:/\\\x00-\x20\x7f]{1,120}")
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")  # scope-token of RFC 6749, section 3.3
 
@@ -98,6 +101,8 @@ def canonical(name: object) -> str:
     if not isinstance(name, str) or len(name) > 256:
         raise ValueError("a principal's name is a string of at most 120 characters")
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    if folded in RESERVED_NAMES:
+        raise ValueError(f"{folded!r} stands for Sessile itself in the audit record: choose another name")
     if not _NAME.fullmatch(folded) or any(unicodedata.category(c)[0] == "C" for c in folded):
         raise ValueError(
             "a principal's name has 1 to 120 characters, no white space, control character, '/', '\\' or ':'"

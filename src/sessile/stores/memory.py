@@ -6,7 +6,7 @@ without a lock. Nothing survives the process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -19,20 +19,20 @@ from sessile.kernel.decide import Ancestor, Denied, Snapshot, TokenState, holds,
 from sessile.kernel.event import (
     SYSTEM,
     Actor,
-    Event,
     EventName,
     begun_event,
     changed_event,
     ended_event,
     ending_event,
 )  # fmt: skip
-from sessile.kernel.issue import Draft, Fence, confirm, elevate, issue
+from sessile.kernel.issue import Draft, confirm, elevate, issue
 from sessile.kernel.policy import AtLimit, Policy
-from sessile.kernel.principal import OPERATOR, Principal, PrincipalKind, Status, new_epoch
+from sessile.kernel.principal import OPERATOR, Principal, Status, new_epoch
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.near import NearCache
-from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Credential, End, Ended, Page
+from sessile.stores.memory_directory import MemoryDirectory, page
+from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, End, Ended, Page
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class _Token(msgspec.Struct):
     since: datetime
 
 
-class MemoryStore:
+class MemoryStore(MemoryDirectory):
     """`Store` and `Directory` in dictionaries."""
 
     local = True
@@ -53,22 +53,13 @@ class MemoryStore:
     delta = timedelta(0)
 
     def __init__(self, *, clock: Clock) -> None:
-        self._clock = clock
-        self._near = NearCache(1)
-        self._mark = 0
-        self._principals: dict[str, Principal] = {}
-        self._names: dict[str, str] = {}
-        self._policies: dict[str, Policy] = {}
-        self._everyone = {kind: new_epoch() for kind in SessionKind}
+        super().__init__(clock=clock)
         self._sign_in_locked: datetime | None = None
         self._sessions: dict[str, Session] = {}
         self._keep_until: dict[str, datetime] = {}
         self._tokens: dict[bytes, _Token] = {}
         self._salts: dict[str, bytes] = {}
         self._data: dict[str, tuple[int, bytes]] = {}
-        self._credentials: dict[tuple[str, str, str], Credential] = {}
-        self._events: list[Event] = []
-        self._facts: dict[str, bytes] = {}
 
     async def open(self, near: NearCache) -> None:
         self._near = near
@@ -103,9 +94,6 @@ class MemoryStore:
             ),
             everyone=dict(self._everyone), now=now, mark=self._mark,
         )  # fmt: skip
-
-    def _principal(self, uid: str | None) -> Principal | None:
-        return self._principals.get(uid) if uid is not None else None
 
     def _policy_of(self, session: Session) -> Policy | None:
         principal = self._principal(session.uid)
@@ -337,7 +325,9 @@ class MemoryStore:
         )
         if end.status is Status.DELETED and self._names.get(principal.name) == uid:
             del self._names[principal.name]
-        if end.credential is not None:
+        if principal.status is Status.DELETED:
+            self._credentials = {key: kept for key, kept in self._credentials.items() if key[0] != uid}
+        elif end.credential is not None:
             self._store_credential(end.credential, now)
         if kept is not None:
             policy = self._policies[principal.policy]
@@ -379,7 +369,7 @@ class MemoryStore:
                 found = [s for s in found if s.lineage and s.lineage[0].uid == giver]
         tree = root is not None
         shown = {_place(s, tree): one for s in found if (one := self._info(s, now)).live or ended}
-        return _page(shown, after, limit, newest_first=not tree)
+        return page(shown, after, limit, newest_first=not tree)
 
     async def session(self, session_id: str) -> SessionInfo | None:
         session = self._sessions.get(session_id)
@@ -414,106 +404,6 @@ class MemoryStore:
                 table.pop(session_id, None)
         return len(over)
 
-    # -- the directory ------------------------------------------------------------------------------------------
-
-    async def fence(self, name: str) -> tuple[Principal, Fence] | None:
-        principal = self._principal(self._names.get(name))
-        if principal is None:
-            return None
-        return principal, Fence(principal.uid, principal.epoch, self._everyone[SessionKind.BROWSER])
-
-    async def principal(self, *, name: str | None = None, uid: str | None = None) -> Principal | None:
-        return self._principal(self._names.get(name) if name is not None else uid)
-
-    async def principals(
-        self, *, kind: PrincipalKind | None = None, search: str = "", owner: str | None = None,
-        after: str | None = None, limit: int = PAGE,
-    ) -> Page[Principal]:  # fmt: skip
-        found = {
-            name: principal
-            for name, uid in self._names.items()
-            for principal in (self._principals[uid],)
-            if search in name and kind in (None, principal.kind) and owner in (None, principal.owner)
-        }
-        return _page(found, after, limit)
-
-    async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
-        if principal.name in self._names:
-            raise Conflict(f"a principal is named {principal.name} already")
-        now = self._clock.now()
-        self._principals[principal.uid] = principal
-        self._names[principal.name] = principal.uid
-        if credential is not None:
-            self._store_credential(credential, now)
-        self._append(
-            Event(name=EventName.PRINCIPAL_REGISTERED, principal=principal.name, uid=principal.uid, by=by), now
-        )
-
-    async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
-        principal = self._principals.get(uid)
-        if principal is None or principal.status is Status.DELETED:
-            raise NotFound("no such principal")
-        changed = self._principals[uid] = msgspec.structs.replace(principal, owner=owner, purpose=purpose)
-        self._append(Event(name=EventName.PRINCIPAL_CHANGED, principal=changed.name, uid=uid, by=by), self._clock.now())
-        return changed
-
-    async def policy(self, name: str) -> Policy | None:
-        return self._policies.get(name)
-
-    async def policies(self) -> Sequence[Policy]:
-        return [policy for _, policy in sorted(self._policies.items())]
-
-    async def set_policy(self, policy: Policy, by: Actor) -> Ended:
-        stored = self._policies.get(policy.name)
-        if stored is not None and policy.version <= stored.version:
-            raise Conflict(f"policy {policy.name!r} has version {stored.version}: give yours a higher one")
-        now = self._clock.now()
-        self._policies[policy.name] = policy
-        self._append(
-            Event(name=EventName.POLICY_CHANGED, by=by, details={"policy": policy.name, "version": policy.version}),
-            now,
-        )
-        self._announce(f"policy:{policy.name}")
-        return Ended(now, self._mark, None)
-
-    async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None:
-        return self._credentials.get((uid, kind, id))
-
-    async def set_credential(
-        self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
-    ) -> bool:
-        if credential.uid not in self._principals:
-            raise NotFound("no such principal")
-        stored = self._credentials.get((credential.uid, credential.kind, credential.id))
-        if instead_of is not None and (stored is None or stored.value != instead_of):
-            return False
-        now = self._clock.now()
-        self._store_credential(credential, now)
-        if event is not None:
-            self._append(event, now)
-        return True
-
-    def _store_credential(self, credential: Credential, now: datetime) -> None:
-        key = (credential.uid, credential.kind, credential.id)
-        self._credentials[key] = msgspec.structs.replace(credential, changed=now)
-
-    async def record(self, event: Event) -> None:
-        self._append(event, self._clock.now())
-
-    async def events(
-        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
-        latest: bool = False,
-    ) -> Sequence[Event]:  # fmt: skip
-        found: Iterable[Event] = reversed(self._events) if latest else self._events[after:]
-        matching = (e for e in found if uid in (None, e.uid) and session in (None, e.session))
-        return [event for event, _ in zip(matching, range(limit), strict=False)]
-
-    async def fact(self, name: str) -> bytes | None:
-        return self._facts.get(name)
-
-    async def set_fact(self, name: str, value: bytes) -> bytes:
-        return self._facts.setdefault(name, value)
-
     async def statistics(self) -> Mapping[str, int]:
         now = self._clock.now()
         counts = {f"sessions_{kind}": 0 for kind in SessionKind}
@@ -521,14 +411,6 @@ class MemoryStore:
             if is_live(self._view(session, now), now):
                 counts[f"sessions_{session.kind}"] += 1
         return counts | {"principals": len(self._names), "events": len(self._events), "journal": self._mark}
-
-    def _append(self, event: Event, now: datetime) -> None:
-        self._events.append(msgspec.structs.replace(event, seq=len(self._events) + 1, at=now))
-
-    def _announce(self, *objects: str) -> None:
-        if objects:
-            self._mark += 1
-            self._near.apply(self._mark, objects)
 
 
 def _containment(principal: Principal, since: datetime | None, now: datetime) -> dict[str, datetime]:
@@ -540,12 +422,3 @@ def _containment(principal: Principal, since: datetime | None, now: datetime) ->
 def _place(session: Session, tree: bool) -> str:
     depth = len(session.lineage) if tree else ""
     return f"{depth} {session.created:%Y%m%d%H%M%S%f} {session.id}"
-
-
-def _page(found: Mapping[str, T], after: str | None, limit: int, *, newest_first: bool = False) -> Page[T]:
-    """By key and not by count: what comes or goes between two pages moves nothing else from one to the other."""
-    keys = sorted(found, reverse=newest_first)
-    if after is not None:
-        keys = [key for key in keys if (key < after if newest_first else key > after)]
-    more = len(keys) > limit
-    return Page([found[key] for key in keys[:limit]], keys[limit - 1] if more else None)

@@ -110,7 +110,8 @@ class Ended(msgspec.Struct, frozen=True):
     """The store's clock at the acknowledgement."""
     mark: int
     revoked: int | None
-    """How many live sessions it ended, descendants by `parent` included; None where an epoch ended them uncounted."""
+    """How many live sessions it ended: with `session` descendants by `parent` included, with `uid` the principal's
+    own; None where an epoch ended them uncounted."""
     sessions: tuple[str, ...] = ()
     """Their ids, at most 100."""
     delta: timedelta = timedelta(0)
@@ -146,13 +147,13 @@ class Store(Protocol):
     async def begin(self, draft: Draft) -> Begun:
         """Begin a session (`kernel.issue.issue`). In one transaction:
 
-        the principal exists and is active (else Conflict with `denied`, reason disabled), the fence, if any,
-        still holds (else Conflict); sign-in is not locked (else Conflict); the giver, if any, read by its
+        the principal exists (else NotFound) and is active (else Conflict with `denied`, reason disabled), the
+        fence, if any, still holds (else Conflict); sign-in is not locked (else Conflict); the giver, if any, read by its
         digest, still counts by `kernel.decide.holds` (else Conflict with `denied`) and does so until the commit;
         the policy's `max_sessions` counts live browser sessions: LimitExceeded, or the least recently seen end
         with cause `limit`; the session that it `replaces` ends with cause `replaced`, and its application data
         moves along if that one was anonymous; the tombstones of all ancestors are kept at least until the new
-        session's end. Raises issue's Wider and TooDeep as they are.
+        session's end. Raises issue's Wider and TooDeep as they are, Conflict for an id or a digest that is taken.
         """
 
     async def offer(self, presented: bytes, salt: bytes, successor: bytes) -> bytes | None:

@@ -1,0 +1,67 @@
+"""A sign-in under way: what was in force before the credential was looked at must still be when the session begins."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sessile.kernel.assurance import Method
+from sessile.kernel.decide import Active
+from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.issue import Fence, positive
+from sessile.kernel.principal import Principal, check_scopes
+from sessile.kernel.session import Client, SessionKind
+from sessile.kernel.token import TokenKind
+from sessile.receipt import Issued
+
+if TYPE_CHECKING:
+    from sessile.authority import Authority
+
+
+class SignIn:
+    """A fenced attempt to sign in: `principal` is who it is about, None for a name that is new."""
+
+    def __init__(
+        self, authority: Authority, begin: Callable[..., Awaitable[Issued]], name: str, principal: Principal | None,
+        fence: Fence | None,
+    ) -> None:  # fmt: skip
+        self._authority = authority
+        self._begin = begin
+        self._fence = fence
+        self.name = name
+        self.principal = principal
+
+    async def begin(
+        self, *, method: Method | str, client: Client | None = None, scopes: Iterable[str] | None = None,
+        replaces: Active | None = None, lifetime: timedelta | None = None,
+    ) -> Issued:  # fmt: skip
+        """The person has proved itself by `method`: begin the session.
+
+        `replaces`: the session that this browser presented; it ends, so that none is left dangling.
+
+        Raises:
+            Conflict: the principal was disabled, or its password or epoch changed since the attempt began.
+            Refused, LimitExceeded, ValueError: see `Authority.begin`.
+        """
+        methods = (Method(method),)
+        if self.principal is None:
+            self.principal = await self._authority.register(self.name)
+        return await self._begin(
+            SessionKind.BROWSER, TokenKind.BROWSER, uid=self.principal.uid, methods=methods,
+            scopes=None if scopes is None else check_scopes(scopes), client=client, fence=self._fence,
+            replaces=replaces.session.id if replaces else None, lifetime=positive(lifetime),
+        )  # fmt: skip
+
+    async def failed(self, cause: str, *, client: Client | None = None) -> None:
+        """Record that the credential was wrong."""
+        known = self.principal
+        await self._authority.store.record(
+            Event(
+                name=EventName.SIGN_IN_FAILED,
+                principal=known.name if known else None,
+                uid=known.uid if known else None,
+                by=Actor(name=self.name, client=client or Client()),
+                cause=cause,
+            )
+        )

@@ -1,0 +1,155 @@
+"""The directory half of the memory store: principals, policies, credentials, the audit record, facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from sessile.clock import Clock
+from sessile.errors import Conflict, NotFound
+from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.issue import Fence
+from sessile.kernel.policy import Policy
+from sessile.kernel.principal import Principal, PrincipalKind, Status, new_epoch
+from sessile.kernel.session import SessionKind
+from sessile.near import NearCache
+from sessile.stores.protocol import PAGE, Credential, Ended, Page
+
+T = TypeVar("T")
+
+
+class MemoryDirectory:
+    """`Directory` in dictionaries, and the journal that both halves announce through."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._near = NearCache(1)
+        self._mark = 0
+        self._principals: dict[str, Principal] = {}
+        self._names: dict[str, str] = {}
+        self._policies: dict[str, Policy] = {}
+        self._everyone = {kind: new_epoch() for kind in SessionKind}
+        self._credentials: dict[tuple[str, str, str], Credential] = {}
+        self._events: list[Event] = []
+        self._facts: dict[str, bytes] = {}
+
+    async def fence(self, name: str) -> tuple[Principal, Fence] | None:
+        principal = self._principal(self._names.get(name))
+        if principal is None:
+            return None
+        return principal, Fence(principal.uid, principal.epoch, self._everyone[SessionKind.BROWSER])
+
+    async def principal(self, *, name: str | None = None, uid: str | None = None) -> Principal | None:
+        return self._principal(self._names.get(name) if name is not None else uid)
+
+    async def principals(
+        self, *, kind: PrincipalKind | None = None, search: str = "", owner: str | None = None,
+        after: str | None = None, limit: int = PAGE,
+    ) -> Page[Principal]:  # fmt: skip
+        found = {
+            name: principal
+            for name, uid in self._names.items()
+            for principal in (self._principals[uid],)
+            if search in name and kind in (None, principal.kind) and owner in (None, principal.owner)
+        }
+        return page(found, after, limit)
+
+    async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
+        if principal.name in self._names:
+            raise Conflict(f"a principal is named {principal.name} already")
+        now = self._clock.now()
+        self._principals[principal.uid] = principal
+        self._names[principal.name] = principal.uid
+        if credential is not None:
+            self._store_credential(credential, now)
+        self._append(
+            Event(name=EventName.PRINCIPAL_REGISTERED, principal=principal.name, uid=principal.uid, by=by), now
+        )
+
+    async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
+        principal = self._principals.get(uid)
+        if principal is None or principal.status is Status.DELETED:
+            raise NotFound("no such principal")
+        changed = self._principals[uid] = msgspec.structs.replace(principal, owner=owner, purpose=purpose)
+        self._append(Event(name=EventName.PRINCIPAL_CHANGED, principal=changed.name, uid=uid, by=by), self._clock.now())
+        return changed
+
+    async def policy(self, name: str) -> Policy | None:
+        return self._policies.get(name)
+
+    async def policies(self) -> Sequence[Policy]:
+        return [policy for _, policy in sorted(self._policies.items())]
+
+    async def set_policy(self, policy: Policy, by: Actor) -> Ended:
+        stored = self._policies.get(policy.name)
+        if stored is not None and policy.version <= stored.version:
+            raise Conflict(f"policy {policy.name!r} has version {stored.version}: give yours a higher one")
+        now = self._clock.now()
+        self._policies[policy.name] = policy
+        self._append(
+            Event(name=EventName.POLICY_CHANGED, by=by, details={"policy": policy.name, "version": policy.version}),
+            now,
+        )
+        self._announce(f"policy:{policy.name}")
+        return Ended(now, self._mark, None)
+
+    async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None:
+        return self._credentials.get((uid, kind, id))
+
+    async def set_credential(
+        self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
+    ) -> bool:
+        if credential.uid not in self._principals:
+            raise NotFound("no such principal")
+        stored = self._credentials.get((credential.uid, credential.kind, credential.id))
+        if instead_of is not None and (stored is None or stored.value != instead_of):
+            return False
+        now = self._clock.now()
+        self._store_credential(credential, now)
+        if event is not None:
+            self._append(event, now)
+        return True
+
+    def _store_credential(self, credential: Credential, now: datetime) -> None:
+        key = (credential.uid, credential.kind, credential.id)
+        self._credentials[key] = msgspec.structs.replace(credential, changed=now)
+
+    async def record(self, event: Event) -> None:
+        self._append(event, self._clock.now())
+
+    async def events(
+        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
+        latest: bool = False,
+    ) -> Sequence[Event]:  # fmt: skip
+        found: Iterable[Event] = reversed(self._events) if latest else self._events[after:]
+        matching = (e for e in found if uid in (None, e.uid) and session in (None, e.session))
+        return [event for event, _ in zip(matching, range(limit), strict=False)]
+
+    async def fact(self, name: str) -> bytes | None:
+        return self._facts.get(name)
+
+    async def set_fact(self, name: str, value: bytes) -> bytes:
+        return self._facts.setdefault(name, value)
+
+    def _principal(self, uid: str | None) -> Principal | None:
+        return self._principals.get(uid) if uid is not None else None
+
+    def _append(self, event: Event, now: datetime) -> None:
+        self._events.append(msgspec.structs.replace(event, seq=len(self._events) + 1, at=now))
+
+    def _announce(self, *objects: str) -> None:
+        if objects:
+            self._mark += 1
+            self._near.apply(self._mark, objects)
+
+
+def page(found: Mapping[str, T], after: str | None, limit: int, *, newest_first: bool = False) -> Page[T]:
+    """By key and not by count: what comes or goes between two pages moves nothing else from one to the other."""
+    keys = sorted(found, reverse=newest_first)
+    if after is not None:
+        keys = [key for key in keys if (key < after if newest_first else key > after)]
+    more = len(keys) > limit
+    return Page([found[key] for key in keys[:limit]], keys[limit - 1] if more else None)
