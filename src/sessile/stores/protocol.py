@@ -179,8 +179,8 @@ class Store(Protocol):
         """
 
     async def touch(self, seen: Mapping[str, datetime]) -> None:
-        """Move `last_seen` forward, each session by itself, and only if it was alive at that instant and has not
-        ended since. An instant in the future counts as now."""
+        """Move `last_seen` forward, each session by itself, and only if it is alive now, by the store's clock and its
+        idle limit too: an act that is written too late revives nothing. An instant in the future counts as now."""
 
     async def end(self, end: End) -> Ended:
         """End a session, all of a principal, or everybody's of some kinds. Idempotent: what has ended stays as
