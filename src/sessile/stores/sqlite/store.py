@@ -25,12 +25,14 @@ from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import SessionInfo
 from sessile.near import NearCache
 from sessile.stores.protocol import PAGE, Begun, Credential, End, Ended, Page
-from sessile.stores.sqlite import beginning, directory, ending, fork, listing, rotation, upkeep
+from sessile.stores.sql import beginning, directory, ending, listing, rotation, upkeep
+from sessile.stores.sql.snapshots import by_token
+from sessile.stores.sqlite import fork
 from sessile.stores.sqlite.aside import Aside
 from sessile.stores.sqlite.connection import Connection, is_busy, translated
 from sessile.stores.sqlite.follow import Follower
+from sessile.stores.sqlite.log import shorten_log
 from sessile.stores.sqlite.schema import BUSY_SECONDS, prepare
-from sessile.stores.sqlite.snapshots import by_token
 from sessile.stores.sqlite.writer import Lane, Writer
 
 T = TypeVar("T")
@@ -86,7 +88,7 @@ class SQLiteStore:
 
     def _new_writer(self) -> Writer:
         connection = Connection(self.path, busy_timeout=BUSY_SECONDS, query_only=False)
-        return Writer(connection, self._clock, lambda db: upkeep.shorten_log(db, self.path))
+        return Writer(connection, self._clock, lambda db: shorten_log(db, self.path))
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None

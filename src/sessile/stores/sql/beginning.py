@@ -11,20 +11,28 @@ from sessile.kernel.principal import OPERATOR, Principal, Status
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionKind
 from sessile.stores.protocol import Begun
-from sessile.stores.sqlite import sessions
-from sessile.stores.sqlite.directory import find_policy, find_principal
-from sessile.stores.sqlite.rows import datetime_of, epochs_of, instant
-from sessile.stores.sqlite.snapshots import Loaded, by_id, by_token, select
-from sessile.stores.sqlite.transaction import Transaction
+from sessile.stores.sql import sessions
+from sessile.stores.sql.directory import find_policy, find_principal
+from sessile.stores.sql.rows import datetime_of, epochs_of, instant
+from sessile.stores.sql.snapshots import Loaded, by_id, by_token, select
+from sessile.stores.sql.transaction import Transaction
 
 
 def begin(tx: Transaction, draft: Draft) -> Begun:
     """See `Store.begin`."""
+    tokens = () if draft.giver is None else (draft.giver,)
+    tx.lock_everyone()
+    tx.lock_principals((draft.uid,), tokens=tokens)
+    principal = find_principal(tx.db, draft.uid) if draft.uid is not None else None
+    policy = find_policy(tx.db, principal.policy if principal else "default")
+    limited = draft.kind is SessionKind.BROWSER and policy is not None and policy.max_sessions is not None
+    tx.lock_sessions(
+        () if draft.replaces is None else (draft.replaces,), tokens=tokens, browsers_of=draft.uid if limited else None
+    )
     epochs, locked_until = tx.rows("SELECT epochs, locked_until FROM everyone")[0]
     everyone = epochs_of(epochs)
-    principal = _beginner(tx, draft, everyone[SessionKind.BROWSER], locked_until)
+    _may_begin(tx, draft, principal, everyone[SessionKind.BROWSER], locked_until)
     giver = _giver(tx, draft.giver) if draft.giver is not None else None
-    policy = find_policy(tx.db, principal.policy if principal else "default")
     if policy is None:
         raise Conflict("the principal's policy is missing from the store: set it again")
     session = issue(draft, principal=principal, policy=policy, everyone=everyone[draft.kind], giver=giver, now=tx.now)
@@ -38,10 +46,11 @@ def begin(tx: Transaction, draft: Draft) -> Begun:
     return Begun(begun.snapshot, ended)
 
 
-def _beginner(tx: Transaction, draft: Draft, everyone: bytes, locked_until: int | None) -> Principal | None:
+def _may_begin(
+    tx: Transaction, draft: Draft, principal: Principal | None, everyone: bytes, locked_until: int | None
+) -> None:
     if draft.uid is None:
-        return None
-    principal = find_principal(tx.db, draft.uid)
+        return
     if principal is None:
         raise NotFound("no such principal")
     if principal.status is not Status.ACTIVE:
@@ -53,7 +62,6 @@ def _beginner(tx: Transaction, draft: Draft, everyone: bytes, locked_until: int 
         until = datetime_of(locked_until)
         if tx.now < until:
             raise Conflict(f"sign-in is locked by an operator until {until:%H:%M} UTC")
-    return principal
 
 
 def _giver(tx: Transaction, digest: bytes) -> Snapshot:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from datetime import datetime
 from typing import Any
 
 from sessile.kernel.decide import info, is_live
 from sessile.kernel.session import Session, SessionInfo
 from sessile.stores.protocol import Page
-from sessile.stores.sqlite.directory import MOST
-from sessile.stores.sqlite.rows import instant
-from sessile.stores.sqlite.snapshots import Loaded, by_id, select
+from sessile.stores.sql.directory import MOST
+from sessile.stores.sql.rows import instant
+from sessile.stores.sql.snapshots import Loaded, by_id, select
+from sessile.stores.sql.transaction import Db
 
 _TREE = """
 s.id IN (
@@ -36,7 +36,7 @@ _OPEN = "s.ended IS NULL AND s.expires > :now AND (s.uid IS NULL OR s.epoch = p.
 
 
 def list_sessions(
-    db: sqlite3.Connection, now: datetime, *, uid: str | None, giver: str | None, root: str | None, ended: bool,
+    db: Db, now: datetime, *, uid: str | None, giver: str | None, root: str | None, ended: bool,
     after: str | None, limit: int,
 ) -> Page[SessionInfo]:  # fmt: skip
     """See `Store.sessions`."""
@@ -75,7 +75,7 @@ def _parse(after: str | None) -> dict[str, Any] | None:
     return {"depth": int(found[1]), "created": int(found[2]), "id": found[3]} if found else None
 
 
-def show_session(db: sqlite3.Connection, session_id: str, now: datetime) -> SessionInfo | None:
+def show_session(db: Db, session_id: str, now: datetime) -> SessionInfo | None:
     """See `Store.session`."""
     found: Loaded | None = by_id(db, session_id, now)
     return info(found.snapshot, now) if found is not None else None

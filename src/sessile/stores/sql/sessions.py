@@ -8,11 +8,12 @@ from sessile.kernel.decide import TokenState
 from sessile.kernel.event import Actor
 from sessile.kernel.session import Session
 from sessile.stores.protocol import PREDECESSORS, TOMBSTONE
-from sessile.stores.sqlite.rows import CHANGING, instant, json_text, session_values
-from sessile.stores.sqlite.snapshots import Loaded
-from sessile.stores.sqlite.transaction import Transaction
+from sessile.stores.sql.rows import CHANGING, instant, json_text, session_values
+from sessile.stores.sql.snapshots import Loaded
+from sessile.stores.sql.transaction import Transaction
 
 _CHANGE = "UPDATE session SET " + ", ".join(f"{name} = ?" for name in CHANGING) + " WHERE seq = ?"  # noqa: S608
+_KEEP = "UPDATE session SET keep_until = ? WHERE seq = ? AND keep_until < ?"
 
 
 def add(tx: Transaction, session: Session, digest: bytes) -> None:
@@ -29,7 +30,7 @@ def save(tx: Transaction, loaded: Loaded, session: Session) -> None:
     tx.change(_CHANGE, *(values[name] for name in CHANGING), loaded.seq)
     if session.expires > loaded.session.expires:
         keep_until = instant(session.expires + TOMBSTONE)
-        tx.change("UPDATE session SET keep_until = max(keep_until, ?) WHERE seq = ?", keep_until, loaded.seq)
+        tx.change(_KEEP, keep_until, loaded.seq, keep_until)
         _keep_those_above(tx, session, keep_until)
 
 
@@ -82,7 +83,7 @@ def _forget_old(tx: Transaction, seq: int) -> None:
     # Of the tokens that were rotated out, only the last few are remembered.
     tx.change(
         "DELETE FROM token WHERE digest IN (SELECT digest FROM token WHERE session = ?"
-        " AND state IN ('predecessor', 'superseded') ORDER BY since DESC, digest DESC LIMIT -1 OFFSET ?)",
+        " AND state IN ('predecessor', 'superseded') ORDER BY since DESC, digest DESC LIMIT 1000 OFFSET ?)",
         seq, PREDECESSORS,
     )  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,7 +12,7 @@ from sessile.kernel.decide import Ancestor, Snapshot
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal
 from sessile.kernel.session import Session
-from sessile.stores.sqlite.rows import (
+from sessile.stores.sql.rows import (
     PRINCIPAL_COLUMNS,
     SESSION_COLUMNS,
     Row,
@@ -25,6 +24,7 @@ from sessile.stores.sqlite.rows import (
     session_of,
     token_state,
 )  # fmt: skip
+from sessile.stores.sql.transaction import Db
 
 _S = ", ".join(f"s.{name}" for name in SESSION_COLUMNS)
 _P = ", ".join(f"p.{name}" for name in PRINCIPAL_COLUMNS)
@@ -62,7 +62,7 @@ class Loaded(msgspec.Struct, frozen=True):
 Above = dict[str, tuple[Session, Principal | None, Policy | None]]
 
 
-def by_token(db: sqlite3.Connection, digest: bytes, now: datetime) -> Loaded | None:
+def by_token(db: Db, digest: bytes, now: datetime) -> Loaded | None:
     """The session that the token names, or its tombstone."""
     rows = db.execute(_BY_TOKEN, (digest,)).fetchall()
     if not rows:
@@ -78,16 +78,16 @@ def by_token(db: sqlite3.Connection, digest: bytes, now: datetime) -> Loaded | N
         db.execute("ROLLBACK")
 
 
-def by_id(db: sqlite3.Connection, session_id: str, now: datetime) -> Loaded | None:
+def by_id(db: Db, session_id: str, now: datetime) -> Loaded | None:
     found = by_ids(db, (session_id,), now)
     return found[0] if found else None
 
 
-def by_ids(db: sqlite3.Connection, ids: Iterable[str], now: datetime) -> list[Loaded]:
+def by_ids(db: Db, ids: Iterable[str], now: datetime) -> list[Loaded]:
     return select(db, "WHERE s.id IN (SELECT value FROM json_each(?))", (json_text(tuple(ids)),), now)
 
 
-def select(db: sqlite3.Connection, where: str, values: Row | Mapping[str, Any], now: datetime) -> list[Loaded]:
+def select(db: Db, where: str, values: Row | Mapping[str, Any], now: datetime) -> list[Loaded]:
     """The sessions `s` that `where` names, in its order."""
     if db.in_transaction:
         return _loaded(db, db.execute(_SESSIONS + where, values).fetchall(), now)
@@ -98,7 +98,7 @@ def select(db: sqlite3.Connection, where: str, values: Row | Mapping[str, Any], 
         db.execute("ROLLBACK")
 
 
-def _loaded(db: sqlite3.Connection, rows: list[Row], now: datetime) -> list[Loaded]:
+def _loaded(db: Db, rows: list[Row], now: datetime) -> list[Loaded]:
     sessions = [session_of(row, _SESSION) for row in rows]
     above = _above(db, {link.session for session in sessions for link in session.lineage})
     return [
@@ -123,7 +123,7 @@ def _loaded(db: sqlite3.Connection, rows: list[Row], now: datetime) -> list[Load
     ]
 
 
-def _above(db: sqlite3.Connection, ids: set[str]) -> Above:
+def _above(db: Db, ids: set[str]) -> Above:
     if not ids:
         return {}
     found: Above = {}

@@ -5,7 +5,6 @@ Revocation wins over all of it: a session that has ended is not changed.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -16,14 +15,15 @@ from sessile.kernel.event import Actor, EventName, changed_event
 from sessile.kernel.issue import confirm as confirmed
 from sessile.kernel.issue import elevate
 from sessile.kernel.reason import Reason
-from sessile.stores.sqlite import sessions
-from sessile.stores.sqlite.rows import instant
-from sessile.stores.sqlite.snapshots import by_id, by_ids, by_token
-from sessile.stores.sqlite.transaction import Transaction
+from sessile.stores.sql import sessions
+from sessile.stores.sql.rows import instant
+from sessile.stores.sql.snapshots import by_id, by_ids, by_token
+from sessile.stores.sql.transaction import Db, Transaction
 
 
 def offer(tx: Transaction, presented: bytes, salt: bytes, successor: bytes) -> bytes | None:
     """See `Store.offer`. Announces nothing: no yes turns into a no."""
+    _lock(tx, presented)
     found = by_token(tx.db, presented, tx.now)
     if found is None or found.snapshot.token_state is not TokenState.CURRENT:
         return None
@@ -38,6 +38,7 @@ def offer(tx: Transaction, presented: bytes, salt: bytes, successor: bytes) -> b
 
 def confirm(tx: Transaction, successor: bytes) -> None:
     """See `Store.confirm`."""
+    _lock(tx, successor)
     found = by_token(tx.db, successor, tx.now)
     if found is None or found.snapshot.token_state is not TokenState.SUCCESSOR:
         return
@@ -52,6 +53,7 @@ def confirm(tx: Transaction, successor: bytes) -> None:
 
 def replace(tx: Transaction, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
     """See `Store.replace`."""
+    _lock(tx, presented)
     found = by_token(tx.db, presented, tx.now)
     denied = holds(found.snapshot if found else None, tx.now, stepping_up=True)
     if found is None or found.snapshot.policy is None or denied is not None:
@@ -70,6 +72,7 @@ def replace(tx: Transaction, presented: bytes, digest: bytes, method: Method | N
 
 def touch(tx: Transaction, seen: Mapping[str, datetime]) -> None:
     """See `Store.touch`. Announces nothing."""
+    tx.lock_sessions(seen)
     for found in by_ids(tx.db, seen, tx.now):
         # A node whose clock is ahead makes no session last longer.
         at = min(seen[found.session.id], tx.now)
@@ -80,6 +83,7 @@ def touch(tx: Transaction, seen: Mapping[str, datetime]) -> None:
 
 def write_data(tx: Transaction, session_id: str, version: int, data: bytes) -> bool:
     """See `Store.write_data`. Announces nothing."""
+    tx.lock_sessions((session_id,))
     found = by_id(tx.db, session_id, tx.now)
     if found is None or not is_live(found.snapshot, tx.now):
         return False
@@ -90,7 +94,12 @@ def write_data(tx: Transaction, session_id: str, version: int, data: bytes) -> b
     return tx.change(next_one, data, found.seq, version) == 1
 
 
-def read_data(db: sqlite3.Connection, session_id: str) -> tuple[int, bytes]:
+def _lock(tx: Transaction, token: bytes) -> None:
+    tx.lock_principals((), tokens=(token,))
+    tx.lock_sessions(tokens=(token,))
+
+
+def read_data(db: Db, session_id: str) -> tuple[int, bytes]:
     """See `Store.read_data`."""
     sql = "SELECT d.version, d.data FROM session s CROSS JOIN session_data d ON d.session = s.seq WHERE s.id = ?"
     rows = db.execute(sql, (session_id,)).fetchall()

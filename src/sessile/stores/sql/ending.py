@@ -15,11 +15,11 @@ from sessile.kernel.issue import elevate
 from sessile.kernel.principal import Principal, Status, new_epoch
 from sessile.kernel.session import Session, SessionKind
 from sessile.stores.protocol import End, Ended
-from sessile.stores.sqlite import sessions
-from sessile.stores.sqlite.directory import find_policy, find_principal, put_credential, save_principal
-from sessile.stores.sqlite.rows import epochs_of, instant, json_text
-from sessile.stores.sqlite.snapshots import Loaded, by_id, by_ids
-from sessile.stores.sqlite.transaction import Transaction
+from sessile.stores.sql import sessions
+from sessile.stores.sql.directory import find_policy, find_principal, put_credential, save_principal
+from sessile.stores.sql.rows import epochs_of, instant, json_text
+from sessile.stores.sql.snapshots import Loaded, by_id, by_ids
+from sessile.stores.sql.transaction import Transaction
 
 SHOWN = 100
 """How many ids an acknowledgement names."""
@@ -34,9 +34,8 @@ WITH RECURSIVE below (id) AS (
     SELECT id FROM session WHERE id = :seed AND {_OPEN}
     UNION
     SELECT c.id FROM below CROSS JOIN session c ON c.parent = below.id WHERE {_OPEN}
-    LIMIT {_WALKED}
 )
-SELECT id FROM below
+SELECT id FROM below LIMIT {_WALKED}
 """  # noqa: S608
 _OF = f"SELECT id FROM session WHERE uid = :seed AND {_OPEN} ORDER BY created DESC, id DESC LIMIT {_LOOKED_AT + 1}"  # noqa: S608
 
@@ -61,10 +60,11 @@ def end(tx: Transaction, end: End) -> Ended:
         password=end.credential is not None, revoked=revoked, sessions=ids,
     )  # fmt: skip
     tx.record(event)
-    return Ended(tx.now, tx.mark(), revoked, tuple(ids[:SHOWN]))
+    return Ended(tx.now, tx.mark(), revoked, tuple(ids[:SHOWN]), tx.delta)
 
 
 def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Revoked]:
+    tx.lock_sessions((session_id,))
     found = by_id(tx.db, session_id, tx.now)
     if found is None:
         raise NotFound(f"no session {session_id}")
@@ -81,6 +81,8 @@ def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Revok
 
 
 def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Revoked]:
+    tx.lock_principals((uid,))
+    tx.lock_sessions(() if end.keep is None else (end.keep,))
     before = find_principal(tx.db, uid)
     if before is None or (before.status is Status.DELETED and end.status not in (None, Status.DELETED)):
         # What a deleted principal handed out can still be contained; itself it does not come back.
@@ -127,6 +129,7 @@ def _carry_on(tx: Transaction, kept: Loaded, principal: Principal, end: End) -> 
 
 
 def _everyone(tx: Transaction, end: End) -> None:
+    tx.lock_everyone(change=True)
     epochs, locked_until = tx.rows("SELECT epochs, locked_until FROM everyone")[0]
     changed: dict[SessionKind, bytes] = epochs_of(epochs) | {kind: new_epoch() for kind in end.everyone}
     if end.lock_sign_in is not None:

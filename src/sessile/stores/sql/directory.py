@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -15,7 +14,7 @@ from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status
 from sessile.kernel.session import SessionKind
 from sessile.stores.protocol import Credential, Ended, Page
-from sessile.stores.sqlite.rows import (
+from sessile.stores.sql.rows import (
     PRINCIPAL_COLUMNS,
     datetime_of,
     epochs_of,
@@ -25,7 +24,7 @@ from sessile.stores.sqlite.rows import (
     principal_of,
     principal_values,
 )  # fmt: skip
-from sessile.stores.sqlite.transaction import Transaction
+from sessile.stores.sql.transaction import Db, Transaction
 
 MOST = 1_000
 """Rows of a page."""
@@ -44,18 +43,18 @@ _event = msgspec.json.Decoder(Event).decode
 # -- reading ----------------------------------------------------------------------------------------------------
 
 
-def find_principal(db: sqlite3.Connection, uid: str) -> Principal | None:
+def find_principal(db: Db, uid: str) -> Principal | None:
     rows = db.execute(f"{_PRINCIPAL} uid = ?", (uid,)).fetchall()
     return principal_of(rows[0]) if rows else None
 
 
-def find_named(db: sqlite3.Connection, name: str) -> Principal | None:
+def find_named(db: Db, name: str) -> Principal | None:
     """The principal that has the name now, never a deleted one."""
     rows = db.execute(f"{_PRINCIPAL} name = ? AND status <> 'deleted'", (name,)).fetchall()
     return principal_of(rows[0]) if rows else None
 
 
-def find_fence(db: sqlite3.Connection, name: str) -> tuple[Principal, Fence] | None:
+def find_fence(db: Db, name: str) -> tuple[Principal, Fence] | None:
     # Two statements, but the order makes it safe: an epoch read before a principal that changes in between is older
     # than the one that `begin` compares it with.
     epochs = db.execute("SELECT epochs FROM everyone").fetchall()[0][0]
@@ -65,16 +64,16 @@ def find_fence(db: sqlite3.Connection, name: str) -> tuple[Principal, Fence] | N
     return principal, Fence(principal.uid, principal.epoch, epochs_of(epochs)[SessionKind.BROWSER])
 
 
-def find_policy(db: sqlite3.Connection, name: str) -> Policy | None:
+def find_policy(db: Db, name: str) -> Policy | None:
     rows = db.execute("SELECT rules FROM policy WHERE name = ?", (name,)).fetchall()
     return policy_of(rows[0][0]) if rows else None
 
 
-def all_policies(db: sqlite3.Connection) -> Sequence[Policy]:
+def all_policies(db: Db) -> Sequence[Policy]:
     return [policy_of(rules) for (rules,) in db.execute("SELECT rules FROM policy ORDER BY name").fetchall()]
 
 
-def find_credential(db: sqlite3.Connection, uid: str, kind: str, id_: str) -> Credential | None:
+def find_credential(db: Db, uid: str, kind: str, id_: str) -> Credential | None:
     rows = db.execute(
         "SELECT value, changed FROM credential WHERE uid = ? AND kind = ? AND id = ?", (uid, kind, id_)
     ).fetchall()
@@ -83,31 +82,27 @@ def find_credential(db: sqlite3.Connection, uid: str, kind: str, id_: str) -> Cr
     return Credential(uid=uid, kind=kind, id=id_, value=rows[0][0], changed=datetime_of(rows[0][1]))
 
 
-def find_fact(db: sqlite3.Connection, name: str) -> bytes | None:
+def find_fact(db: Db, name: str) -> bytes | None:
     rows = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchall()
     return rows[0][0] if rows else None
 
 
 def list_principals(
-    db: sqlite3.Connection, kind: PrincipalKind | None, search: str, owner: str | None, after: str | None, limit: int
+    db: Db, kind: PrincipalKind | None, search: str, owner: str | None, after: str | None, limit: int
 ) -> Page[Principal]:
     limit = max(1, min(limit, MOST))
-    rows = db.execute(
-        f"{_PRINCIPAL} status <> 'deleted' AND name > :after AND (:kind IS NULL OR kind = :kind)"
-        " AND (:owner IS NULL OR owner = :owner) AND (:search = '' OR instr(name, :search) > 0)"
-        " ORDER BY name LIMIT :limit",
-        {
-            "after": after or "", "kind": kind.value if kind else None, "owner": owner, "search": search,
-            "limit": limit + 1,
-        },
-    ).fetchall()  # fmt: skip
+    where, values = ["status <> 'deleted'", "name > ?"], [after or ""]
+    for condition, wanted in (("kind = ?", kind), ("owner = ?", owner), ("instr(name, ?) > 0", search or None)):
+        if wanted is not None:
+            where.append(condition)
+            values.append(str(wanted))
+    sql = f"{_PRINCIPAL} {' AND '.join(where)} ORDER BY name LIMIT ?"
+    rows = db.execute(sql, (*values, limit + 1)).fetchall()
     found = [principal for row in rows[:limit] if (principal := principal_of(row)) is not None]
     return Page(found, found[-1].name if len(rows) > limit else None)
 
 
-def list_events(
-    db: sqlite3.Connection, after: int, limit: int, uid: str | None, session: str | None, latest: bool
-) -> Sequence[Event]:
+def list_events(db: Db, after: int, limit: int, uid: str | None, session: str | None, latest: bool) -> Sequence[Event]:
     where, values = ["seq > ?"], [0 if latest else max(0, min(after, 2**62))]
     conditions: list[object] = [*values]
     for column, wanted in (("uid", uid), ("session", session)):
@@ -148,6 +143,7 @@ def register(tx: Transaction, principal: Principal, by: Actor, credential: Crede
 
 def describe(tx: Transaction, uid: str, owner: str | None, purpose: str, by: Actor) -> Principal:
     """See `Directory.describe`."""
+    tx.lock_principals((uid,))
     principal = find_principal(tx.db, uid)
     if principal is None or principal.status is Status.DELETED:
         raise NotFound("no such principal")
@@ -159,6 +155,7 @@ def describe(tx: Transaction, uid: str, owner: str | None, purpose: str, by: Act
 
 def set_policy(tx: Transaction, policy: Policy, by: Actor) -> Ended:
     """See `Directory.set_policy`."""
+    tx.lock_everyone(change=True)
     stored = find_policy(tx.db, policy.name)
     if stored is not None and policy.version <= stored.version:
         raise Conflict(f"policy {policy.name!r} has version {stored.version}: give yours a higher one")
@@ -170,11 +167,12 @@ def set_policy(tx: Transaction, policy: Policy, by: Actor) -> Ended:
     tx.announce(f"policy:{policy.name}")
     details: dict[str, str | int | list[str]] = {"policy": policy.name, "version": policy.version}
     tx.record(Event(name=EventName.POLICY_CHANGED, by=by, details=details))
-    return Ended(tx.now, tx.mark(), None)
+    return Ended(tx.now, tx.mark(), None, (), tx.delta)
 
 
 def set_credential(tx: Transaction, credential: Credential, event: Event | None, instead_of: bytes | None) -> bool:
     """See `Directory.set_credential`."""
+    tx.lock_principals((credential.uid,))
     if find_principal(tx.db, credential.uid) is None:
         raise NotFound("no such principal")
     if instead_of is not None:
@@ -193,7 +191,7 @@ def set_fact(tx: Transaction, name: str, value: bytes) -> bytes:
     return find_fact(tx.db, name) or b""
 
 
-def statistics(db: sqlite3.Connection, now: datetime) -> dict[str, int]:
+def statistics(db: Db, now: datetime) -> dict[str, int]:
     """See `Directory.statistics`. Sessions as far as rows tell: those that are idle are among them."""
     epochs = epochs_of(db.execute("SELECT epochs FROM everyone").fetchall()[0][0])
     counts = {f"sessions_{kind}": 0 for kind in SessionKind}

@@ -1,0 +1,25 @@
+"""Keeping the write-ahead log short."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+LONG_LOG = 16 * 1024 * 1024
+"""Bytes of the write-ahead log above which it is written back and cut."""
+
+
+def shorten_log(db: sqlite3.Connection, path: Path) -> None:
+    """Cut the write-ahead log if it is long. Outside a transaction; waits for nobody."""
+    try:
+        if os.stat(f"{path}-wal").st_size < LONG_LOG:
+            return
+    except OSError:
+        return
+    (waits,) = db.execute("PRAGMA busy_timeout").fetchall()[0]
+    db.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {waits}").fetchall()
