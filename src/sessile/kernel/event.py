@@ -31,6 +31,9 @@ class EventName(StrEnum):
     PRINCIPAL_ENABLED = "principal.enabled"
     PRINCIPAL_DELETED = "principal.deleted"
     PASSWORD_SET = "principal.password_set"
+    FACTOR_ADDED = "factor.added"
+    FACTOR_CHANGED = "factor.changed"
+    FACTOR_REMOVED = "factor.removed"
     EVERYONE_REVOKED = "everyone.revoked"
     POLICY_CHANGED = "policy.changed"
 

@@ -177,6 +177,9 @@ class Events:
                 "principal.enabled": "Account enabled",
                 "principal.deleted": "Account deleted",
                 "principal.password_set": "Password changed",
+                "factor.added": "Way to sign in added",
+                "factor.changed": "Way to sign in renamed",
+                "factor.removed": "Way to sign in removed",
                 "everyone.revoked": "Everybody signed out",
                 "policy.changed": "Policy changed",
             }

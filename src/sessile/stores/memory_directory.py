@@ -15,6 +15,7 @@ from sessile.kernel.issue import Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status, new_epoch
 from sessile.kernel.session import SessionKind
+from sessile.kernel.tries import Exhausted, Limit, Tries, count, succeeded
 from sessile.near import NearCache
 from sessile.stores.protocol import PAGE, Credential, Ended, Page
 
@@ -35,6 +36,7 @@ class MemoryDirectory:
         self._credentials: dict[tuple[str, str, str], Credential] = {}
         self._events: list[Event] = []
         self._facts: dict[str, bytes] = {}
+        self._tries: dict[bytes, Tries] = {}
 
     async def fence(self, name: str) -> tuple[Principal, Fence] | None:
         principal = self._principal(self._names.get(name))
@@ -99,6 +101,9 @@ class MemoryDirectory:
     async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None:
         return self._credentials.get((uid, kind, id))
 
+    async def credentials(self, uid: str) -> Sequence[Credential]:
+        return [credential for (of, _, _), credential in sorted(self._credentials.items()) if of == uid]
+
     async def set_credential(
         self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
     ) -> bool:
@@ -116,6 +121,37 @@ class MemoryDirectory:
     def _store_credential(self, credential: Credential, now: datetime) -> None:
         key = (credential.uid, credential.kind, credential.id)
         self._credentials[key] = msgspec.structs.replace(credential, changed=now)
+
+    async def remove_credential(
+        self, uid: str, kind: str, id: str = "", event: Event | None = None, *, value: bytes | None = None
+    ) -> bool:
+        stored = self._credentials.get((uid, kind, id))
+        if stored is None or value not in (None, stored.value):
+            return False
+        del self._credentials[(uid, kind, id)]
+        if event is not None:
+            self._append(event, self._clock.now())
+        return True
+
+    async def count_try(self, limits: Sequence[Limit]) -> Exhausted | None:
+        now = self._clock.now()
+        counted: dict[bytes, Tries] = {}
+        for limit in limits:
+            tries = count(self._tries.get(limit.key), limit, now)
+            if isinstance(tries, Exhausted):
+                return tries
+            counted[limit.key] = tries
+        self._tries |= counted
+        return None
+
+    async def give_back(self, limits: Sequence[Limit]) -> None:
+        for limit in limits:
+            if limit.key in self._tries:
+                self._tries[limit.key] = succeeded(self._tries[limit.key], limit)
+
+    async def forget_tries(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            self._tries.pop(key, None)
 
     async def record(self, event: Event) -> None:
         self._append(event, self._clock.now())

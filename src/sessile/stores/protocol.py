@@ -30,6 +30,7 @@ from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status
 from sessile.kernel.session import SessionInfo, SessionKind
+from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
 
 T = TypeVar("T")
@@ -216,7 +217,7 @@ class Store(Protocol):
 
 
 class Directory(Protocol):
-    """What is durable and lives in SQL: principals, policies, credentials, the audit record, facts."""
+    """What is durable and lives in SQL: principals, policies, credentials, tries, the audit record, facts."""
 
     async def fence(self, name: str) -> tuple[Principal, Fence] | None:
         """The active principal of that canonical name, and what a sign-in is fenced with. None: unknown.
@@ -248,6 +249,9 @@ class Directory(Protocol):
 
     async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None: ...
 
+    async def credentials(self, uid: str) -> Sequence[Credential]:
+        """All of a principal, by kind and id."""
+
     async def set_credential(
         self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
     ) -> bool:
@@ -256,6 +260,26 @@ class Directory(Protocol):
         `instead_of`: only if this is the value stored by now, so that the rehash of a sign-in never brings back a
         password that was changed meanwhile. Returns whether it was written.
         """
+
+    async def remove_credential(
+        self, uid: str, kind: str, id: str = "", event: Event | None = None, *, value: bytes | None = None
+    ) -> bool:
+        """Delete one, and only if its value is still `value`, where that is given. Ends nothing.
+
+        Returns whether it was deleted: of two that delete it at once, one is told so. The event is written with it.
+        """
+
+    async def count_try(self, limits: Sequence[Limit]) -> Exhausted | None:
+        """Count one try against every limit (`kernel.tries.count`), or, if one of them has none left, against none.
+
+        Of any number at once, on all nodes, no more than the limit are let through.
+        """
+
+    async def give_back(self, limits: Sequence[Limit]) -> None:
+        """A try that was counted was a success (`kernel.tries.succeeded`)."""
+
+    async def forget_tries(self, keys: Sequence[bytes]) -> None:
+        """Count anew: what was off is bound anew."""
 
     async def record(self, event: Event) -> None:
         """Append an event that no change of the store causes (a failed sign-in)."""

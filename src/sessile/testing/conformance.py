@@ -17,13 +17,14 @@ from sessile.testing.ending import Ending
 from sessile.testing.keeping import Keeping
 from sessile.testing.listing import Listing
 from sessile.testing.nearness import Nearness
+from sessile.testing.proving import Proving
 from sessile.testing.races import Races
 from sessile.testing.rotating import Rotating
 from sessile.testing.stateful import against_memory
 from sessile.testing.world import MakeStore, Node, World
 
 
-class StoreConformance(Beginning, Rotating, Ending, Listing, Keeping, Nearness, Races):
+class StoreConformance(Beginning, Rotating, Ending, Listing, Keeping, Proving, Nearness, Races):
     """Subclass it in a test module and say how a store is made::
 
         class TestMyStore(StoreConformance):

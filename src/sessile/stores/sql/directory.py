@@ -82,6 +82,16 @@ def find_credential(db: Db, uid: str, kind: str, id_: str) -> Credential | None:
     return Credential(uid=uid, kind=kind, id=id_, value=rows[0][0], changed=datetime_of(rows[0][1]))
 
 
+def all_credentials(db: Db, uid: str) -> Sequence[Credential]:
+    rows = db.execute(
+        "SELECT kind, id, value, changed FROM credential WHERE uid = ? ORDER BY kind, id", (uid,)
+    ).fetchall()
+    return [
+        Credential(uid=uid, kind=kind, id=id_, value=value, changed=datetime_of(changed))
+        for kind, id_, value, changed in rows
+    ]
+
+
 def find_fact(db: Db, name: str) -> bytes | None:
     rows = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchall()
     return rows[0][0] if rows else None
@@ -175,11 +185,24 @@ def set_credential(tx: Transaction, credential: Credential, event: Event | None,
     tx.lock_principals((credential.uid,))
     if find_principal(tx.db, credential.uid) is None:
         raise NotFound("no such principal")
-    if instead_of is not None:
-        stored = find_credential(tx.db, credential.uid, credential.kind, credential.id)
-        if stored is None or stored.value != instead_of:
-            return False
-    put_credential(tx, credential)
+    if instead_of is None:
+        put_credential(tx, credential)
+    elif not tx.change(
+        "UPDATE credential SET value = ?, changed = ? WHERE uid = ? AND kind = ? AND id = ? AND value = ?",
+        credential.value, instant(tx.now), credential.uid, credential.kind, credential.id, instead_of,
+    ):  # fmt: skip
+        return False
+    if event is not None:
+        tx.record(event)
+    return True
+
+
+def remove_credential(tx: Transaction, uid: str, kind: str, id_: str, event: Event | None, value: bytes | None) -> bool:
+    """See `Directory.remove_credential`."""
+    tx.lock_principals((uid,))
+    only, values = ("", ()) if value is None else (" AND value = ?", (value,))
+    if not tx.change(f"DELETE FROM credential WHERE uid = ? AND kind = ? AND id = ?{only}", uid, kind, id_, *values):  # noqa: S608
+        return False
     if event is not None:
         tx.record(event)
     return True

@@ -23,9 +23,10 @@ from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import SessionInfo
+from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
 from sessile.stores.protocol import PAGE, Begun, Credential, End, Ended, Page
-from sessile.stores.sql import beginning, directory, ending, listing, rotation, upkeep
+from sessile.stores.sql import beginning, directory, ending, listing, rotation, tries, upkeep
 from sessile.stores.sql.snapshots import by_token
 from sessile.stores.sqlite import fork
 from sessile.stores.sqlite.aside import Aside
@@ -239,10 +240,27 @@ class SQLiteStore:
     async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None:
         return await self._point(lambda db: directory.find_credential(db, uid, kind, id))
 
+    async def credentials(self, uid: str) -> Sequence[Credential]:
+        return await self._point(lambda db: directory.all_credentials(db, uid))
+
     async def set_credential(
         self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
     ) -> bool:
         return await self._write(directory.set_credential, credential, event, instead_of)
+
+    async def remove_credential(
+        self, uid: str, kind: str, id: str = "", event: Event | None = None, *, value: bytes | None = None
+    ) -> bool:
+        return await self._write(directory.remove_credential, uid, kind, id, event, value)
+
+    async def count_try(self, limits: Sequence[Limit]) -> Exhausted | None:
+        return await self._write(tries.count_try, limits)
+
+    async def give_back(self, limits: Sequence[Limit]) -> None:
+        await self._write(tries.give_back, limits)
+
+    async def forget_tries(self, keys: Sequence[bytes]) -> None:
+        await self._write(tries.forget_tries, keys)
 
     async def record(self, event: Event) -> None:
         await self._write(lambda tx: tx.record(event))
