@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
@@ -499,9 +500,22 @@ async def test_an_ending_into_a_file_that_moved_meanwhile_is_uncertain(writer: W
         path.rename(path.with_name("moved.db"))
         shutil.copyfile(path.with_name("moved.db"), path)
 
-    results = await asyncio.gather(
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(tx: Transaction) -> None:
+        begun.set()
+        go.wait(30)
+
+    holding = asyncio.ensure_future(writer.run(hold))
+    assert await asyncio.to_thread(begun.wait, 30)
+    # What is asked for now waits behind that change, and so goes into one commit.
+    both = asyncio.gather(
         writer.run(move, Lane.ENDINGS), writer.run(Transaction.mark, Lane.CHANGES), return_exceptions=True
     )
+    await asyncio.sleep(0)
+    go.set()
+    await holding
+    results = await both
     assert [type(result) for result in results] == [RevocationUncertain, StoreUnavailable]
     assert await writer.run(Transaction.mark) > 0
 
