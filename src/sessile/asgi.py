@@ -33,9 +33,10 @@ from sessile.web.client import TrustedPeers
 from sessile.web.cookie import CookieSpec
 from sessile.web.csrf import OriginHeaders, OriginRule
 from sessile.web.hosts import LOOPBACK, AllowedHosts
+from sessile.web.live import Live
 from sessile.web.socket import Socket, refuse_handshake
 
-__all__ = ["Access", "AccessDenied", "CookieSpec", "SessileMiddleware"]
+__all__ = ["Access", "AccessDenied", "CookieSpec", "Live", "SessileMiddleware"]
 
 Scope = dict[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]

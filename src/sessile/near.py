@@ -11,7 +11,7 @@ invalidations in the order of the journal. An entry costs about 1 KiB with its s
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sessile.kernel.decide import Active, Binding
 
@@ -61,6 +61,8 @@ class NearCache:
         self._entries: dict[bytes, Entry] = {}
         self._by_object: dict[str, set[bytes]] = {}
         self._readings: set[Reading] = set()
+        self.listener: Callable[[Iterable[str]], None] | None = None
+        """Hears of every object that was touched (`all`: of any), after its entries are gone; on any thread."""
         # Bound once: a check pays for one attribute less. `_entries` is never replaced.
         self.get = self._entries.get
 
@@ -105,6 +107,8 @@ class NearCache:
                 for digest in tuple(self._by_object.get(name, ())):
                     self._remove(digest)
         self.mark = mark
+        if self.listener is not None:
+            self.listener(objects)
 
     def drop(self, mark: int) -> None:
         """Forget everything: after a disconnect, a gap in the journal or another identity of the store."""
@@ -112,6 +116,8 @@ class NearCache:
             reading.everything = True
         self._clear()
         self.mark = mark
+        if self.listener is not None:
+            self.listener(("all",))
 
     def _clear(self) -> None:
         for entry in self._entries.values():

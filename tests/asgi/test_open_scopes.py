@@ -150,14 +150,25 @@ async def talking(p: Peer, name: str) -> None:
 
 @pytest.mark.requirement("ASVS V7.4.1")
 async def test_a_message_after_the_revocation_is_not_heard() -> None:
-    """Review 20: each receive re-checks; the WebSocket closes with 4401."""
-    LEFT.clear()
+    """Review 20: the WebSocket closes with 4401."""
     async with world(*ROUTES) as w, peer(w, "/members", token_of(await w.signed_in())) as p:
         await talking(p, "alice")
         await w.authority.revoke(principal="alice", cause="stolen")
         await p.say("two")
         closed = await p.next()
         assert (closed["type"], closed["code"], closed["reason"]) == ("websocket.close", 4401, "revoked")
+        await p.run
+
+
+async def test_each_message_asks_again() -> None:
+    """Review 20: what only the passing of time has ended is announced by nobody."""
+    LEFT.clear()
+    async with world(*ROUTES) as w, peer(w, "/members", token_of(await w.signed_in())) as p:
+        await talking(p, "alice")
+        w.clock.advance(timedelta(hours=1))
+        await p.say("two")
+        closed = await p.next()
+        assert (closed["type"], closed["code"], closed["reason"]) == ("websocket.close", 4401, "idle")
         await p.run
         assert LEFT == [4401], "the application sees a disconnect"
 

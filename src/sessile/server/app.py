@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sessile.asgi import Access, SessileMiddleware
+from sessile.asgi import Access, Live, SessileMiddleware
 from sessile.clock import Clock
 from sessile.fastapi import RESPONSES
 from sessile.server import api, forward_auth, operations, pages, problems
@@ -24,6 +24,7 @@ from sessile.server.settings import ENVIRONMENT, Settings
 from sessile.server.state import FOLDER, Server
 
 STATIC: Final = "/static"
+LIVE: Final = "/session"
 
 
 def create_app(settings: Settings, *, clock: Clock | None = None, hasher: PasswordHasher | None = None) -> FastAPI:
@@ -64,6 +65,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, hasher: Passwo
     app.include_router(forward_auth.router)
     app.include_router(pages.router())
     app.mount(STATIC, Static(directory=FOLDER / "static"))
+    app.mount(LIVE, Live())
     app.openapi = lambda: operations.describe(app)  # type: ignore[method-assign]
     return app
 

@@ -32,6 +32,18 @@ class Shell:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """What the script of open tabs says; it puts the time in for `left`."""
+
+    idle: str = "You will be signed out in {left}, since nothing was done here for a while."
+    stay: str = "Stay signed in"
+    overall: str = "This session reaches its limit in {left}. Confirm it is you to begin another."
+    again: str = "Confirm and go on"
+    prove: str = "The rules have changed: confirm it is you to go on."
+    confirm: str = "Confirm"
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
     title: str = "Sign in"
     username: str = "User name"
@@ -397,6 +409,7 @@ class Texts:
     """The whole: a field per page, and the words for counts and times."""
 
     shell: Shell = field(default_factory=Shell)
+    live: Live = field(default_factory=Live)
     login: Login = field(default_factory=Login)
     landing: Landing = field(default_factory=Landing)
     account: Account = field(default_factory=Account)

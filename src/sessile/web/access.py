@@ -63,13 +63,16 @@ class Access:
     """`scope["sessile"]`: the result of this request's check, and the way to change what the browser holds.
 
     `client` is who asks; `bearer` whether the token came as `Authorization: Bearer`. An endpoint whose answer
-    does not reach the browser with its headers (forward-auth) sets `rotates` to False.
+    does not reach the browser with its headers (forward-auth) sets `rotates` to False, one that ends with its session
+    by itself `ends_itself` to True.
     """
 
     # Defaults of the class, so that a request pays for what it sets only.
     looked = False
     """Whether the application has asked about the session: its answer depends on the cookie then."""
     rotates = True
+    ends_itself = False
+    """The answer ends with its session by itself, and has something to say then: nobody cuts it."""
     issued: Issued | None = None
     signed_out = False
     _client: Client | None = None

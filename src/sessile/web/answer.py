@@ -128,7 +128,7 @@ class Answer:
 
     async def _go_on(self) -> None:
         active = self._access.live
-        if active is None:
+        if active is None or self._access.ends_itself:
             return
         if self._watch is None:
             self._watch = Watch(self._access, active)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from typing import Any
 
 from sessile.errors import NotFound, SessileError
@@ -11,7 +12,8 @@ from sessile.kernel.reason import Reason
 from sessile.web.access import Access
 
 RECHECK_SECONDS = 2.0
-"""How often the session behind an open answer or WebSocket is looked at while nothing passes through it."""
+"""How often the session behind an open answer or WebSocket is looked at while nothing passes through it, and nothing
+is heard of it: what time does to it, and what hangs above it."""
 
 
 class Over(OSError):
@@ -24,12 +26,13 @@ class Watch:
     By the session, not by its token: a token that was rotated out while a stream was open is no theft.
     """
 
-    __slots__ = ("_access", "_active", "_asking", "_cancelled", "_handle", "_task", "over", "reason")
+    __slots__ = ("_access", "_active", "_asking", "_cancelled", "_handle", "_listening", "_task", "over", "reason")
 
     def __init__(self, access: Access, active: Active) -> None:
         self._access = access
         self._active = active
         self._handle: asyncio.TimerHandle | None = None
+        self._listening = ExitStack()
         self._asking: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._cancelled = False
@@ -63,10 +66,16 @@ class Watch:
     def start(self) -> None:
         """Cancel the task that calls this as soon as the session is over."""
         self._task = asyncio.current_task()
+        session = self._active.session
+        objects = {f"s:{session.id}", f"p:{session.uid}"}
+        for link in session.lineage:
+            objects |= {f"s:{link.session}", f"p:{link.uid}"}
+        self._listening.enter_context(self._access.authority.watching.listening(objects, self._look))
         self._arm()
 
     def stop(self) -> bool:
         """Look no further. True if this watch, and nobody else, has cancelled the task."""
+        self._listening.close()
         if self._handle is not None:
             self._handle.cancel()
         if self._asking is not None:
@@ -80,6 +89,11 @@ class Watch:
         self._handle = asyncio.get_running_loop().call_later(RECHECK_SECONDS, self._look)
 
     def _look(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        if self._asking is not None and not self._asking.done():
+            # What it has read may be from before.
+            self._asking.cancel()
         self._asking = asyncio.get_running_loop().create_task(self._ask())
 
     async def _ask(self) -> None:

@@ -40,6 +40,7 @@ def page(request: Request, template: str, *, status: int = 200, **context: Any) 
     if active is not None and active.session.principal is not None:
         context.setdefault("person", {"name": active.session.principal, "operator": OPERATOR in active.session.scopes})
         context.setdefault("form_token", form_token(server.key, active.session.id))
+        context.setdefault("session_id", active.session.id)
     return HTMLResponse(server.templates.get_template(template).render(context, status=status), status)
 
 

@@ -1,0 +1,120 @@
+// Sessile: every open tab of a session leaves when it ends. What it is given as data-…: docs/live-tabs.md
+(() => {
+  const script = document.currentScript, set = script.dataset, {session, login} = set, root = document.documentElement;
+  const at = (name) => new URL(name, script.src).href, name = at(session || '.');
+  const sleep = (ms) => new Promise((done) => setTimeout(done, ms)), now = Date.now;
+  const make = (tag) => document.createElement(tag);
+  let gone, quit, channel, leading, state, dialog, clock, checking;
+
+  const ask = (signal, method) =>
+    fetch(at('events'), {method, signal, headers: {accept: 'text/event-stream'}});
+  // Whether this browser is in the page's session no more.
+  const over = ({status, ok, headers}) => ok ? session && headers.get('sessile-session') != session
+    : status > 399 && status < 429;
+
+  const leave = () => {
+    if (gone) return;
+    // A page that is for everybody would come again and again.
+    if (!session && !login && now() - sessionStorage.sessile < 1e4) return quit.abort();
+    sessionStorage.sessile = now();
+    gone = 1;
+    root.replaceChildren();
+    location.replace(login || document.URL.split('#')[0]);
+  };
+
+  const hear = (said) => {
+    state = said;
+    clearInterval(clock);
+    dialog?.remove();
+    if (said.type == 'revoked') leave();
+    else if (said.type != 'live') warn(said);
+  };
+  const tell = (said) => {
+    if (said.limit) said.until = now() + said.left * 1e3;
+    channel.postMessage(said);
+    hear(said);
+  };
+
+  const warn = ({type, limit, until}) => {
+    const idle = limit == 'idle', text = make('p'), act = make(idle ? 'button' : 'a');
+    const [say, label] = idle ? [set.idle || 'You will be signed out in {left}.', set.stay || 'Stay signed in']
+      : until ? [set.overall || 'This session ends in {left}.', set.again || 'Sign in again']
+      : [set.prove || 'Confirm it is you to go on.', set.confirm || 'Confirm'];
+    const count = () => {
+      const left = Math.max(0, (until - now()) / 1e3 | 0);
+      text.textContent = say.replace('{left}', (left / 60 | 0) + ':' + ('0' + left % 60).slice(-2));
+      if (until && !left) check(clearInterval(clock));
+    };
+    dialog = make('dialog');
+    dialog.className = 'sessile-live';
+    dialog.ariaLabel = act.textContent = label;
+    if (idle) act.onclick = extend;
+    else act.href = set.stepUp || '/account/step-up';
+    dialog.append(text, act);
+    document.body.append(dialog);
+    dialog.showModal();
+    if (until) clock = setInterval(count, 1e3);
+    count();
+  };
+  const extend = async () => {
+    const {ok} = await fetch(at('extend'), {method: 'POST'});
+    ok ? tell({type: 'live'}) : check();
+  };
+
+  // After a rest nothing is shown before the server has said that the session lives.
+  const check = async () => {
+    if (checking) return;
+    for (checking = 1; checking; checking && await sleep(2e3)) {
+      const answer = await ask(quit.signal, 'HEAD').catch(() => 0);
+      if (answer && over(answer)) leave();
+      else if (answer.ok) root.style.display = '';
+      checking = !(answer.ok || gone || quit.signal.aborted);
+    }
+  };
+
+  const listen = async (mine) => {
+    leading = 1;
+    for (let wait = 500; !mine.aborted && !gone; wait = Math.min(wait * 2, 3e4)) {
+      const one = new AbortController(), stop = () => one.abort();
+      let dog;
+      mine.onabort = stop;
+      try {
+        const answer = await ask(one.signal);
+        if (over(answer)) return tell({type: 'revoked'});
+        const reader = answer.ok && answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        for (let rest = '', parts; reader; ) {
+          clearTimeout(dog);
+          dog = setTimeout(stop, 4e4);
+          const {done, value} = await reader.read();
+          if (done) break;
+          wait = 250;
+          [rest, ...parts] = (rest + value).split('\n\n').reverse();
+          for (const part of parts.reverse()) {
+            const [, type, data] = /^event: (.*)\ndata: (.*)/.exec(part) || [];
+            if (type) tell({type, ...JSON.parse(data)});
+          }
+        }
+      } catch {}
+      clearTimeout(dog);
+      if (!mine.aborted) await sleep(wait * (.5 + Math.random()));
+    }
+  };
+
+  const start = () => {
+    quit = new AbortController();
+    leading = checking = 0;
+    const {signal} = quit, lead = () => listen(signal);
+    channel = new BroadcastChannel(name);
+    channel.onmessage = ({data}) => data ? hear(data) : leading && state && channel.postMessage(state);
+    channel.postMessage(0);
+    navigator.locks?.request(name, {signal}, lead).catch(() => 0) ?? lead();
+  };
+  addEventListener('pagehide', ({persisted}) => {
+    if (persisted) root.style.display = 'none';
+    quit.abort();
+    channel.close();
+  });
+  addEventListener('pageshow', ({persisted}) => persisted && !gone && check(start()));
+  addEventListener('visibilitychange', () => document.hidden || check());
+  start();
+})();
