@@ -10,9 +10,9 @@ from typing import TypeVar, cast
 from starlette.requests import HTTPConnection
 
 from sessile.asgi import Access, AccessDenied, SessileMiddleware
-from sessile.authority import SignIn
 from sessile.kernel.assurance import Method
 from sessile.kernel.session import Session
+from sessile.signing_in import SignIn
 from sessile.web.access import requirement
 
 __all__ = [

@@ -26,7 +26,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from sessile.authority import Authority, SignIn
+from sessile.authority import Authority
 from sessile.errors import Conflict, LimitExceeded, Refused, SessileError
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
@@ -36,6 +36,7 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionKind
 from sessile.kernel.token import TokenKind, digest, new_token
 from sessile.receipt import Issued, Receipt
+from sessile.signing_in import SignIn
 from sessile.stores.protocol import Credential, End
 
 T = TypeVar("T")
