@@ -125,10 +125,11 @@ def test_covers_grows_with_what_is_held_and_shrinks_with_what_is_wanted(
 
 
 @given(held=scopes, wanted=scopes)
-def test_reserved_scopes_are_held_by_name(held: frozenset[str], wanted: frozenset[str]) -> None:
-    """`*` never gives them."""
+def test_everything_gives_no_reserved_scope(held: frozenset[str], wanted: frozenset[str]) -> None:
+    """An operator is one by name, and whoever asks about others' tokens by name or as an operator."""
     if covers(held, wanted):
-        assert wanted & RESERVED_SCOPES <= held
+        assert OPERATOR not in wanted - held
+        assert INTROSPECT not in wanted - held or OPERATOR in held
     if EVERYTHING in wanted - held:
         assert not covers(held, wanted)
 
@@ -140,6 +141,13 @@ def test_everything_is_everything_else() -> None:
         assert not covers(everything, frozenset({reserved}))
         assert not covers(frozenset({reserved}), everything)
         assert covers(everything | {reserved}, frozenset({reserved, "read"}))
+
+
+def test_an_operator_may_hand_out_introspection() -> None:
+    """It is how a resource server gets its key; what it was handed makes nobody an operator."""
+    assert covers(frozenset({OPERATOR}), frozenset({INTROSPECT}))
+    assert not covers(frozenset({INTROSPECT}), frozenset({OPERATOR}))
+    assert not covers(frozenset({OPERATOR}), frozenset({"read"}))
 
 
 @given(st.lists(st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters='"\\'),

@@ -70,7 +70,7 @@ class World:
         return self.server.authority
 
     async def person(self, name: str, *, password: bool = False, operator: bool = False) -> None:
-        await self.authority.register(name, scopes={"*", "operator", "introspect"} if operator else None)
+        await self.authority.register(name, scopes={"*", "operator"} if operator else None)
         if password:
             await self.server.passwords.set(name, PASSWORD)
 

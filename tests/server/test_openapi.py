@@ -34,7 +34,7 @@ OPERATIONS = [(method, path) for path, found in DOCUMENT["paths"].items() for me
 @pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
     with running(APP) as found:
-        found.call(found.authority.register("olivia", scopes={"*", "operator", "introspect"}))
+        found.call(found.authority.register("olivia", scopes={"*", "operator"}))
         yield found
 
 

@@ -19,7 +19,7 @@ EVERYTHING = "*"
 OPERATOR = "operator"
 INTROSPECT = "introspect"
 RESERVED_SCOPES = frozenset({OPERATOR, INTROSPECT})
-"""Rights over Sessile itself: they must be held by name, `*` does not give them."""
+"""Rights over Sessile itself, which `*` does not give. `operator` is held by name; it covers `introspect`."""
 
 RESERVED_NAMES = frozenset({"system", "cli", "anonymous"})
 """Actors of the audit record that are nobody's name."""
@@ -137,4 +137,6 @@ def check_scopes(scopes: Iterable[object]) -> frozenset[str]:
 def covers(held: frozenset[str], wanted: frozenset[str]) -> bool:
     """Whether a holder of `held` may do, and hand out, `wanted`."""
     missing = wanted - held
+    if OPERATOR in held:
+        missing -= {INTROSPECT}
     return not missing or (EVERYTHING in held and not missing & RESERVED_SCOPES)

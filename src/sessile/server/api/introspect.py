@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
-from sessile.fastapi import CurrentAccess, CurrentActive
-from sessile.kernel.decide import Active, Denied, Requirement
-from sessile.kernel.principal import INTROSPECT, OPERATOR
+from sessile.fastapi import require
+from sessile.kernel.decide import Active
+from sessile.kernel.principal import INTROSPECT
 from sessile.kernel.reason import Reason
+from sessile.kernel.session import Session
 from sessile.kernel.token import TokenKind
 from sessile.server.access import Ours
 from sessile.server.api.revoke import Hint, Token
@@ -34,16 +35,9 @@ class Introspection(Output):
     acr: str | None = None
 
 
-async def _may_ask(here: CurrentAccess, active: CurrentActive) -> Active:
-    if active.session.scopes & {INTROSPECT, OPERATOR}:
-        return active
-    needed = Requirement(scopes=frozenset({INTROSPECT}))
-    raise AccessDenied(Denied(reason=Reason.OUT_OF_SCOPE, session=active.session.id), needed, bearer=here.bearer)
-
-
 @router.post("/introspect", summary="Ask what a token is worth", response_model_exclude_none=True)
 async def introspect(
-    token: Token, server: Ours, _asker: Annotated[Active, Depends(_may_ask)], token_type_hint: Hint = None
+    token: Token, server: Ours, _asker: Annotated[Session, require(scopes={INTROSPECT})], token_type_hint: Hint = None
 ) -> Introspection:
     """For holders of the scope `introspect`. A browser's token counts only as a cookie, so it is not active here."""
     if token.startswith(TokenKind.BROWSER):
