@@ -55,12 +55,13 @@ class Follower:
     __slots__ = ("_delta", "_failures", "_next", "_vetted", "quorum", "trust")
 
     def __init__(
-        self, near: NearCache, *, quorum: bool = False, own_delta: int | None = None, whole: str | None = None
-    ) -> None:
+        self, near: NearCache, *, quorum: bool = False, own_delta: int | None = None, whole: str | None = None,
+        gapless: bool = False,
+    ) -> None:  # fmt: skip
         """`quorum`: every ping is a write that a majority has to acknowledge, and a read counts only under the trust
         that such a ping gave (reach `quorum`). The rest: see `Trust`.
         """
-        self.trust = Trust(near, own_delta=own_delta, whole=whole)
+        self.trust = Trust(near, own_delta=own_delta, whole=whole, gapless=gapless)
         self.quorum = quorum
         self._vetted: str | None = None
         self._delta = 0

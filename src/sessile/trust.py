@@ -57,15 +57,27 @@ class Facts(msgspec.Struct, frozen=True):
 class Trust:
     """One node's trust in one ordered connection to one engine (or one partition of it)."""
 
-    __slots__ = ("_connection", "_near", "_own_delta", "_pings", "_sent", "_whole", "deadline", "identity", "known")
+    __slots__ = (
+        "_announced", "_connection", "_debt", "_gapless", "_near", "_own_delta", "_pings", "_sent", "_whole",
+        "deadline", "identity", "known",
+    )  # fmt: skip
 
-    def __init__(self, near: NearCache, *, own_delta: int | None = None, whole: str | None = None) -> None:
+    def __init__(
+        self, near: NearCache, *, own_delta: int | None = None, whole: str | None = None, gapless: bool = False
+    ) -> None:
         """`own_delta`: a smaller Δ for this process's own trust, in nanoseconds; a larger one has no effect.
         `whole`: the object under which all entries of this partition are registered; None: all that there are.
+        `gapless`: every row of the journal is announced with its number, in order, also one that touched nothing; a
+        row that is told of and was not announced is then a gap. It finds a partition that was elsewhere for a while
+        and came back between two pings.
         """
         self._near = near
         self._own_delta = own_delta
         self._whole = whole
+        self._gapless = gapless
+        self._announced = 0
+        self._debt: int | None = None
+        """The last ping that was under way when a row was found to be missing: after its answer it is a gap."""
         self.deadline = 0
         """A check may be answered from the cache while the clock, read after the look-up, is below this."""
         self.identity: str | None = None
@@ -85,6 +97,7 @@ class Trust:
         may be followed at all is for the caller to know (`Follower.set_up`)."""
         self.lost()
         self.identity, self._connection = facts.identity, facts.connection
+        self._announced, self._debt = facts.mark, None
         self.learn(Mark(facts.mark, facts.head))
 
     def ping(self, sent: int) -> int:
@@ -103,6 +116,11 @@ class Trust:
         only applied: also for an ending of this node's own, as soon as that is acknowledged."""
         if mark is not None:
             self.learn(mark)
+            if self._gapless and self.identity is not None and mark.number > self._announced + 1:
+                self.lost()
+                return
+            if mark.number > self._announced:
+                self._announced, self._debt = mark.number, None
         self._near.apply(self.known.number, objects)
 
     def pong(self, number: int, facts: Facts) -> bool:
@@ -122,6 +140,13 @@ class Trust:
             self.lost()
             return False
         self.learn(Mark(facts.mark, facts.head))
+        if self._gapless and facts.mark > self._announced:
+            # The answer was quicker than the announcement, or that never came: the next but these will tell.
+            if self._debt is not None and number > self._debt:
+                self.lost()
+                return False
+            self._debt = self._sent if self._debt is None else self._debt
+            return True
         delta = facts.delta if self._own_delta is None else min(self._own_delta, facts.delta)
         self.deadline = max(self.deadline, sent + delta)
         for earlier in [n for n in self._pings if n < number]:

@@ -326,6 +326,7 @@ FAULTS = (
     _fault("a new primary looked at without a majority", "2", node=node(link=LooksTooEarly), kinds=QUORUM),
     _fault("a moved slot", "7", node=node(link=PingsWithoutAKey), kinds=SLOTS),
     _fault("a lost slot whose entries stay", "7", node=node(near=DropsNothing), kinds=SLOTS),
+    _fault("a slot that moved away and back", "7", gapless=False, kinds=SLOTS),
     _fault("a flag flipped by a timer", "9a", node=node(link=FlagLink, store=FlagStore), kinds=ENGINE),
     _fault("a cached denial", "13", FALSE, node=CachesDenials, kinds=CALM),
     _fault("an epoch read at insert", "10", fenced=False, kinds=CALM),

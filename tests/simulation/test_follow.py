@@ -106,6 +106,25 @@ def test_an_engine_whose_journal_went_with_it_is_adopted() -> None:
     assert follower.admits(follower.asking(0), "e.2", Mark(3))
 
 
+def test_an_ending_that_was_not_announced_is_a_gap() -> None:
+    """Review 7: a partition that was elsewhere for a while; an answer that is quicker than the announcement is none."""
+    follower = Follower(NearCache(), gapless=True)
+    assert follower.set_up(follower.known, facts())
+    assert pinged(follower, 1, facts(1))
+    assert follower.trust.deadline == 0
+    follower.invalidated(["s:x"], Mark(1))
+    assert pinged(follower, 2, facts(1))
+    assert follower.trust.deadline == 2 + 500 * MS
+    assert pinged(follower, 3, facts(2))
+    assert follower.trust.deadline == 2 + 500 * MS
+    assert not pinged(follower, 4, facts(2))
+    assert follower.trust.deadline == 0
+    assert follower.set_up(follower.known, facts(2))
+    assert pinged(follower, 5, facts(2))
+    follower.invalidated(["s:x"], Mark(4))
+    assert follower.trust.deadline == 0
+
+
 def test_with_a_quorum_a_read_counts_under_trust_only() -> None:
     """Review 2: and the next pong may be what it waits for."""
     follower = followed(quorum=True)

@@ -144,6 +144,7 @@ class Engine:
         """A copy after every change: what it may be restarted from."""
         self.histories: dict[tuple[str, str], tuple[str, ...]] = {}
         """What its journal was in each life, by identity and partition."""
+        self._turn = 0
         self._version = 0
         self._acks: dict[str, int] = {}
         self._waiting: list[tuple[int, Callable[[], None]]] = []
@@ -209,13 +210,13 @@ class Engine:
         def push() -> None:
             if self.life != life or not self.alive:
                 return
-            if objects:
-                for connection in self.connections:
-                    if partition == connection.partition and connection.subscribed:
-                        connection.to_node("invalidated", objects, mark)
+            for connection in self.connections:
+                if partition == connection.partition and connection.subscribed:
+                    connection.to_node("invalidated", objects, mark)
             then()
 
-        self.loop.after(between(self.random, 0, MS // 5), push)
+        self._turn = max(self._turn, self.loop.now + between(self.random, 0, MS // 5))
+        self.loop.at(self._turn, push)
 
     def raise_everyone(self, partition: str, reply: Callable[[Facts], None]) -> None:
         """End everybody in an engine that went back; once in its life."""

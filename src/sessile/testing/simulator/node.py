@@ -257,7 +257,10 @@ class Node(Process):
                 self,
                 partition,
                 self.follower_type(
-                    self.near, quorum=world.quorum, whole=f"t:{partition}" if len(world.partitions) > 1 else None
+                    self.near,
+                    quorum=world.quorum,
+                    whole=f"t:{partition}" if len(world.partitions) > 1 else None,
+                    gapless=world.parts.gapless,
                 ),
             )
             for partition in world.partitions

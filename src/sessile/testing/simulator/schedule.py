@@ -112,8 +112,13 @@ def _trouble(random: Random, kind: str, delta: int, revocations: list[int]) -> l
         actions.append(Action(at, "failover", (random.getrandbits(6), lag, demote)))
     if kind == "slots":
         for _ in range(random.choice((1, 2))):
-            at = max(200 * MS, random.choice(revocations) + random.randrange(-delta, delta // 2))
-            actions.append(Action(at, "move", (random.randrange(2),)))
+            at = max(
+                200 * MS, random.choice(revocations) + random.choice((-4 * MS, random.randrange(-delta, delta // 2)))
+            )
+            partition = random.randrange(2)
+            actions.append(Action(at, "move", (partition,)))
+            if random.random() < 0.3:  # and back, before anybody may have noticed
+                actions.append(Action(at + random.randrange(2 * MS, delta // 4), "move", (partition,)))
     return actions
 
 

@@ -53,6 +53,7 @@ class Parts(msgspec.Struct, frozen=True):
     revocation: type[Revocation] = Revocation
     change: Callable[[World, Process, int], Coroutine[Any, Any, None]] = change
     fenced: bool = True
+    gapless: bool = True
     kinds: tuple[str, ...] = ()
     """Only such schedules; empty: all."""
 
