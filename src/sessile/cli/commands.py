@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessile.cli import audit, demo, doctor, key, policy, revoke, serve, sessions, user
+from sessile.cli import audit, bench, demo, doctor, key, policy, revoke, serve, sessions, user
 from sessile.cli.common import command, group
 
 app = group("Sessile: the login stays on the server, and access ends at once.")
@@ -15,3 +15,4 @@ app.add_typer(key.app, name="key")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 command(app, "doctor")(doctor.doctor)
+command(app, "bench")(bench.bench)
