@@ -216,6 +216,18 @@ class Store(Protocol):
         """
 
 
+class Verified(msgspec.Struct, frozen=True):
+    """How far the audit record is as it was written."""
+
+    seq: int = 0
+    """The last event that was looked at and is as it was written."""
+    chain: bytes = bytes(32)
+    """What ties that event to all before it, SHA-256."""
+    broken: int | None = None
+    """The number of the first event that was changed, removed or added; None: none so far."""
+    more: bool = False
+
+
 class Directory(Protocol):
     """What is durable and lives in SQL: principals, policies, credentials, tries, the audit record, facts."""
 
@@ -289,6 +301,11 @@ class Directory(Protocol):
         latest: bool = False,
     ) -> Sequence[Event]:  # fmt: skip
         """The audit record in order, after the one numbered `after`; `latest`: the last `limit`, newest first."""
+
+    async def verify_events(self, after: Verified) -> Verified:
+        """Whether a page of the audit record follows from `after`, and so is as it was written. To go on, give what
+        came back, as long as there is `more`; begin with `Verified()`, or with one that was kept elsewhere.
+        """
 
     async def fact(self, name: str) -> bytes | None: ...
 

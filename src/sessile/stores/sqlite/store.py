@@ -271,6 +271,9 @@ class SQLiteStore:
     ) -> Sequence[Event]:  # fmt: skip
         return await self._list(lambda db: directory.list_events(db, after, limit, uid, session, latest))
 
+    async def verify_events(self, after: Verified) -> Verified:
+        return await self._list(lambda db: directory.verify_events(db, after))
+
     async def fact(self, name: str) -> bytes | None:
         return await self._point(lambda db: directory.find_fact(db, name))
 
