@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from sessile.checks import Checks, make_active, nanoseconds, run_now
+from sessile.checks import make_active, nanoseconds, run_now
 from sessile.clock import Clock, SystemClock
 from sessile.data import SessionData, encode
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused
@@ -37,6 +37,8 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, Session, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import Token, TokenKind, derive, digest, new_token, rotation_seed
 from sessile.near import NearCache
+from sessile.nhi import contain
+from sessile.nhi.authority import NonHuman
 from sessile.receipt import Issued, Receipt
 from sessile.settle import acknowledged, settled
 from sessile.signing_in import SignIn
@@ -54,7 +56,7 @@ CLOCK_DRIFT = 1e-3
 BROWSER_AND_DELEGATED = frozenset({SessionKind.BROWSER, SessionKind.DELEGATED, SessionKind.ANONYMOUS})
 
 
-class Authority(Checks):
+class Authority(NonHuman):
     """Begins, checks and ends sessions.
 
     `Authority("sqlite:///sessile.db")` does no I/O: `async with authority:` opens it, and so does the middleware
@@ -95,7 +97,7 @@ class Authority(Checks):
                 except BaseException:
                     await self.store.close()
                     raise
-                self._upkeep = Upkeep(self.store)
+                self._upkeep = Upkeep(self.store, resume=lambda: contain.resume(self))
         return self
 
     async def close(self) -> None:
@@ -373,11 +375,14 @@ class Authority(Checks):
         delta = nanoseconds(ended.delta)
         if wait:
             await settled(since, delta, drift=CLOCK_DRIFT, elapsed=self.clock.elapsed, sleep=asyncio.sleep)
-        settling = timedelta(microseconds=settle(delta, CLOCK_DRIFT) // 1000)
         return Receipt(
-            revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at, effective=ended.at + settling,
-            sessions=ended.sessions,
+            revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at,
+            effective=ended.at + self.settling(ended.delta), sessions=ended.sessions,
         )  # fmt: skip
+
+    def settling(self, delta: timedelta) -> timedelta:
+        """How long after its acknowledgement an ending is in force everywhere, where the store's Δ is `delta`."""
+        return timedelta(microseconds=settle(nanoseconds(delta), CLOCK_DRIFT) // 1000)
 
     # -- looking ------------------------------------------------------------------------------------------------
 

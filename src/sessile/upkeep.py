@@ -1,10 +1,11 @@
-"""What an open authority does beside requests: writes coalesced touches, sweeps what is over."""
+"""What an open authority does beside requests: writes coalesced touches, sweeps what is over, finishes reports."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from sessile.errors import SessileError
@@ -19,14 +20,16 @@ _SWEEP_ROWS = 500
 
 
 class Upkeep:
-    """Two background tasks on the running loop. Both survive a store that is away."""
+    """Background tasks on the running loop. All survive a store that is away."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, resume: Callable[[], Awaitable[None]]) -> None:
         self._store = store
+        self._resume = resume
         self._seen: dict[str, datetime] = {}
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._tasks = [self._loop.create_task(self._flush_forever()), self._loop.create_task(self._sweep_forever())]
+        work = (self._flush_forever(), self._sweep_forever(), self._resume_forever())
+        self._tasks = [self._loop.create_task(one) for one in work]
 
     def seen(self, session_id: str, now: datetime) -> None:
         """A person acted in this session. Written within `FLUSH_SECONDS`; callable from any thread."""
@@ -64,6 +67,15 @@ class Upkeep:
                 logger.warning("last acts not written, trying again: %s", error)
                 await asyncio.sleep(1.0)
                 self._wake.set()
+
+    async def _resume_forever(self) -> None:
+        """Finish what a process began and did not live to finish: now, and once in a while."""
+        while True:
+            try:
+                await self._resume()
+            except SessileError as error:
+                logger.warning("containments not finished, trying again in a minute: %s", error)
+            await asyncio.sleep(SWEEP_SECONDS)
 
     async def _sweep_forever(self) -> None:
         while True:

@@ -34,6 +34,7 @@ class EventName(StrEnum):
     FACTOR_ADDED = "factor.added"
     FACTOR_CHANGED = "factor.changed"
     FACTOR_REMOVED = "factor.removed"
+    CONTAINMENT_SETTLED = "containment.settled"
     EVERYONE_REVOKED = "everyone.revoked"
     POLICY_CHANGED = "policy.changed"
 
@@ -121,12 +122,14 @@ def ended_event(session: Session, cause: str, by: Actor) -> Event:
 
 def ending_event(
     target: Session | Principal | None, *, cause: str, by: Actor, status: Status | None, contained: bool,
-    password: bool, revoked: int | None, sessions: list[str],
+    password: bool, revoked: int | None, sessions: list[str], containment: str | None = None,
 ) -> Event:  # fmt: skip
     """One call that ended a session, all of a principal or (target None) everybody."""
     details: dict[str, str | int | list[str]] = {"sessions": sessions[:_LISTED]}
     if revoked is not None:
         details["revoked"] = revoked
+    if containment is not None:
+        details["containment"] = containment
     if isinstance(target, Session):
         name = EventName.SESSION_CONTAINED if contained else EventName.SESSION_REVOKED
         return Event(

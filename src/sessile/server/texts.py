@@ -192,6 +192,7 @@ class Events:
                 "factor.added": "Way to sign in added",
                 "factor.changed": "Way to sign in renamed",
                 "factor.removed": "Way to sign in removed",
+                "containment.settled": "Containment accounted for",
                 "everyone.revoked": "Everybody signed out",
                 "policy.changed": "Policy changed",
             }

@@ -15,6 +15,7 @@ import msgspec
 from sessile.clock import Clock
 from sessile.errors import Conflict, LimitExceeded, NotFound
 from sessile.kernel.assurance import Method
+from sessile.kernel.containment import Before
 from sessile.kernel.decide import Ancestor, Denied, Snapshot, TokenState, holds, info, is_live
 from sessile.kernel.event import (
     SYSTEM,
@@ -31,8 +32,9 @@ from sessile.kernel.principal import OPERATOR, Principal, Status, new_epoch
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.near import NearCache
+from sessile.stores.containing import before, cut_of
 from sessile.stores.memory_directory import MemoryDirectory, page
-from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, End, Ended, Page
+from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Page
 
 T = TypeVar("T")
 
@@ -267,6 +269,7 @@ class MemoryStore(MemoryDirectory):
 
     async def end(self, end: End) -> Ended:
         now = self._clock.now()
+        was = self._before(end)
         if end.session is not None:
             revoked, ids = self._end_one(end, end.session, now)
             touched = [f"s:{end.session}"]
@@ -280,13 +283,25 @@ class MemoryStore(MemoryDirectory):
             if end.lock_sign_in is not None:
                 self._sign_in_locked = now + end.lock_sign_in
             touched = ["all"]
+        if end.containment is not None:
+            revoked = None
         event = ending_event(
             self._target(end), cause=end.cause, by=end.by, status=end.status, contained=end.contain_since is not None,
-            password=end.credential is not None, revoked=revoked, sessions=ids,
+            password=end.credential is not None, revoked=revoked, sessions=ids, containment=end.containment,
         )  # fmt: skip
         self._append(event, now)
         self._announce(*touched)
-        return Ended(now, self._mark, revoked, tuple(ids[:_IDS]))
+        ended = Ended(now, self._mark, revoked, tuple(ids[:_IDS]))
+        if was is not None:
+            cut = cut_of(end, self._target(end), was, ended)
+            self._containments.setdefault(cut.id, Contained(cut=cut))
+        return ended
+
+    def _before(self, end: End) -> Before | None:
+        if end.containment is None:
+            return None
+        found = self._sessions.get(end.session) if end.session is not None else self._principal(end.uid)
+        return before(found) if found is not None else None
 
     def _target(self, end: End) -> Session | Principal | None:
         return self._sessions[end.session] if end.session is not None else self._principal(end.uid)
@@ -295,7 +310,7 @@ class MemoryStore(MemoryDirectory):
         session = self._sessions.get(session_id)
         if session is None:
             raise NotFound(f"no session {session_id}")
-        ids = [s.id for s in self._below(session) if is_live(self._view(s, now), now)]
+        ids = [] if end.containment else [s.id for s in self._below(session) if is_live(self._view(s, now), now)]
         if end.contain_since is not None:
             since = min(end.contain_since, session.contained_since or end.contain_since)
             session = self._sessions[session_id] = msgspec.structs.replace(session, contained_since=since)
@@ -314,7 +329,9 @@ class MemoryStore(MemoryDirectory):
             denied = holds(self._view(kept, now) if kept is not None else None, now, stepping_up=True)
             if denied is not None or kept is None or kept.uid != uid:
                 raise Conflict("the session that was to go on is over", denied)
-        ids = [s.id for s in self._of(uid) if is_live(self._view(s, now), now) and s is not kept]
+        ids = []
+        if end.containment is None:
+            ids = [s.id for s in self._of(uid) if is_live(self._view(s, now), now) and s is not kept]
         principal = self._principals[uid] = msgspec.structs.replace(
             principal,
             epoch=new_epoch(),
@@ -370,6 +387,21 @@ class MemoryStore(MemoryDirectory):
         tree = root is not None
         shown = {_place(s, tree): one for s in found if (one := self._info(s, now)).live or ended}
         return page(shown, after, limit, newest_first=not tree)
+
+    async def handed_out(
+        self, *, root: str | None = None, uid: str | None = None, after: str | None = None, limit: int = PAGE
+    ) -> Page[Snapshot]:
+        now = self._clock.now()
+        found = page(
+            {
+                _place(s, True): s
+                for s in self._sessions.values()
+                if (s.id == root if root is not None else s.uid == uid)
+                or any(link.session == root if root is not None else link.uid == uid for link in s.lineage)
+            },
+            after, limit,
+        )  # fmt: skip
+        return Page([self._view(session, now) for session in found], found.next)
 
     async def session(self, session_id: str) -> SessionInfo | None:
         session = self._sessions.get(session_id)

@@ -17,7 +17,7 @@ from sessile.kernel.principal import Principal, PrincipalKind, Status, new_epoch
 from sessile.kernel.session import SessionKind
 from sessile.kernel.tries import Exhausted, Limit, Tries, count, succeeded
 from sessile.near import NearCache
-from sessile.stores.protocol import PAGE, Credential, Ended, Page
+from sessile.stores.protocol import PAGE, Contained, ContainmentState, Credential, Ended, Page
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ class MemoryDirectory:
         self._credentials: dict[tuple[str, str, str], Credential] = {}
         self._events: list[Event] = []
         self._facts: dict[str, bytes] = {}
+        self._containments: dict[str, Contained] = {}
         self._tries: dict[bytes, Tries] = {}
 
     async def fence(self, name: str) -> tuple[Principal, Fence] | None:
@@ -164,9 +165,22 @@ class MemoryDirectory:
         matching = (e for e in found if uid in (None, e.uid) and session in (None, e.session))
         return [event for event, _ in zip(matching, range(limit), strict=False)]
 
-    async def verify_events(self, after: Verified) -> Verified:
-        # Nobody but this process can change it, and it ends with the process.
-        return Verified(len(self._events), broken=None if after.seq <= len(self._events) else len(self._events) + 1)
+    async def containment(self, id: str) -> Contained | None:
+        return self._containments.get(id)
+
+    async def open_containments(self, limit: int = PAGE) -> Sequence[str]:
+        still = (id for id, one in self._containments.items() if one.state is not ContainmentState.CLOSED)
+        return [id for id, _ in zip(still, range(limit), strict=False)]
+
+    async def settle_containment(self, id: str, state: ContainmentState, report: bytes, event: Event) -> None:
+        stored = self._containments.get(id)
+        if stored is None:
+            raise NotFound(f"no containment {id}")
+        if stored.state is ContainmentState.CLOSED:
+            return
+        self._containments[id] = Contained(cut=stored.cut, state=state, report=report)
+        if state is not stored.state:
+            self._append(event, self._clock.now())
 
     async def fact(self, name: str) -> bytes | None:
         return self._facts.get(name)

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from sessile.kernel.assurance import Method
+from sessile.kernel.containment import Cut
 from sessile.kernel.decide import Snapshot
 from sessile.kernel.event import SYSTEM, Actor, Event
 from sessile.kernel.issue import Draft, Fence
@@ -87,6 +89,9 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     """With `uid`: the principal's status from now on. Its epoch changes in any case, also when it is enabled."""
     contain_since: datetime | None = None
     """Also end, by whichever tie, what was handed out from this instant on."""
+    containment: str | None = None
+    """With `contain_since`: write the cut under this id, unless there is one; see `Directory.containment`. Nothing is
+    counted then: what it reached is walked afterwards."""
     keep: str | None = None
     """With `uid`: this session of the principal goes on, under the new epoch (the one that changes a password).
 
@@ -112,11 +117,29 @@ class Ended(msgspec.Struct, frozen=True):
     mark: int
     revoked: int | None
     """How many live sessions it ended: with `session` descendants by `parent` included, with `uid` the principal's
-    own; None where an epoch ended them uncounted."""
+    own; None where they were not counted: an epoch ended them, or a containment."""
     sessions: tuple[str, ...] = ()
     """Their ids, at most 100."""
     delta: timedelta = timedelta(0)
     """Δ as the ending's own transaction read it: so long another node may still trust its near cache."""
+
+
+class ContainmentState(StrEnum):
+    UNKNOWN = "unknown"
+    """The root is cut; what hangs below it has not been walked to the end yet."""
+    PARTIAL = "partial"
+    """Walked, and something is not over yet."""
+    CLOSED = "closed"
+    """All that it reached is over."""
+
+
+class Contained(msgspec.Struct, frozen=True, kw_only=True):
+    """A containment as stored."""
+
+    cut: Cut
+    state: ContainmentState = ContainmentState.UNKNOWN
+    report: bytes | None = None
+    """JSON, written by `Directory.settle_containment`."""
 
 
 class Store(Protocol):
@@ -149,8 +172,8 @@ class Store(Protocol):
         """Begin a session (`kernel.issue.issue`). In one transaction:
 
         the principal exists (else NotFound) and is active (else Conflict with `denied`, reason disabled), the
-        fence, if any, still holds (else Conflict); sign-in is not locked (else Conflict); the giver, if any, read by its
-        digest, still counts by `kernel.decide.holds` (else Conflict with `denied`) and does so until the commit;
+        fence, if any, still holds (else Conflict); sign-in is not locked (else Conflict); the giver, if any, read by
+        its digest, still counts by `kernel.decide.holds` (else Conflict with `denied`) and does so until the commit;
         the policy's `max_sessions` counts live browser sessions: LimitExceeded, or the least recently seen end
         with cause `limit`; the session that it `replaces` ends with cause `replaced`, and its application data
         moves along if that one was anonymous; the tombstones of all ancestors are kept at least until the new
@@ -200,6 +223,12 @@ class Store(Protocol):
         Without `ended` only those alive. Nobody's anonymous sessions are listed with all.
         """
 
+    async def handed_out(
+        self, *, root: str | None = None, uid: str | None = None, after: str | None = None, limit: int = PAGE
+    ) -> Page[Snapshot]:
+        """A session, or all of a principal's, and all that these handed out, by both ties: givers first, those that
+        are over too. Each as a decision would find it; `token_state` tells nothing."""
+
     async def session(self, session_id: str) -> SessionInfo | None:
         """One session, alive or a tombstone."""
 
@@ -214,18 +243,6 @@ class Store(Protocol):
 
         Returns how many sessions. Short transactions: requests are not stalled.
         """
-
-
-class Verified(msgspec.Struct, frozen=True):
-    """How far the audit record is as it was written."""
-
-    seq: int = 0
-    """The last event that was looked at and is as it was written."""
-    chain: bytes = bytes(32)
-    """What ties that event to all before it, SHA-256."""
-    broken: int | None = None
-    """The number of the first event that was changed, removed or added; None: none so far."""
-    more: bool = False
 
 
 class Directory(Protocol):
@@ -302,10 +319,15 @@ class Directory(Protocol):
     ) -> Sequence[Event]:  # fmt: skip
         """The audit record in order, after the one numbered `after`; `latest`: the last `limit`, newest first."""
 
-    async def verify_events(self, after: Verified) -> Verified:
-        """Whether a page of the audit record follows from `after`, and so is as it was written. To go on, give what
-        came back, as long as there is `more`; begin with `Verified()`, or with one that was kept elsewhere.
-        """
+    async def containment(self, id: str) -> Contained | None:
+        """The containment of that id: the cut as the ending's own transaction wrote it, and what came of it."""
+
+    async def open_containments(self, limit: int = PAGE) -> Sequence[str]:
+        """Ids of those that are not closed, oldest first."""
+
+    async def settle_containment(self, id: str, state: ContainmentState, report: bytes, event: Event) -> None:
+        """Write how a containment stands. One that is closed stays as it is; the event is recorded only if the state
+        changes. Raises NotFound."""
 
     async def fact(self, name: str) -> bytes | None: ...
 

@@ -13,6 +13,7 @@ from sessile.kernel.event import SYSTEM
 from sessile.kernel.policy import Policy
 from sessile.testing.beginning import Beginning
 from sessile.testing.clock import ManualClock
+from sessile.testing.containing import Containing
 from sessile.testing.ending import Ending
 from sessile.testing.keeping import Keeping
 from sessile.testing.listing import Listing
@@ -24,7 +25,7 @@ from sessile.testing.stateful import against_memory
 from sessile.testing.world import MakeStore, Node, World
 
 
-class StoreConformance(Beginning, Rotating, Ending, Listing, Keeping, Proving, Nearness, Races):
+class StoreConformance(Beginning, Rotating, Ending, Containing, Listing, Keeping, Proving, Nearness, Races):
     """Subclass it in a test module and say how a store is made::
 
         class TestMyStore(StoreConformance):

@@ -9,13 +9,15 @@ from typing import Any
 import msgspec
 
 from sessile.errors import Conflict, NotFound
+from sessile.kernel.containment import Before
 from sessile.kernel.decide import holds, is_live
 from sessile.kernel.event import ending_event
 from sessile.kernel.issue import elevate
 from sessile.kernel.principal import Principal, Status, new_epoch
 from sessile.kernel.session import Session, SessionKind
+from sessile.stores.containing import before, cut_of
 from sessile.stores.protocol import End, Ended
-from sessile.stores.sql import sessions
+from sessile.stores.sql import containing, sessions
 from sessile.stores.sql.directory import find_policy, find_principal, put_credential, save_principal
 from sessile.stores.sql.rows import epochs_of, instant, json_text
 from sessile.stores.sql.snapshots import Loaded, by_id, by_ids
@@ -46,29 +48,36 @@ Revoked = tuple[int | None, list[str]]
 def end(tx: Transaction, end: End) -> Ended:
     """See `Store.end`. `at` is stamped by the store, at the acknowledgement."""
     target: Session | Principal | None = None
+    cut: Before | None = None
     if (end.session is not None) + (end.uid is not None) + bool(end.everyone) != 1:
         raise ValueError("an ending names exactly one of session, uid and everyone")
     if end.session is not None:
-        target, (revoked, ids) = _session(tx, end, end.session)
+        target, cut, (revoked, ids) = _session(tx, end, end.session)
     elif end.uid is not None:
-        target, (revoked, ids) = _principal(tx, end, end.uid)
+        target, cut, (revoked, ids) = _principal(tx, end, end.uid)
     else:
         _everyone(tx, end)
         revoked, ids = None, []
+    if end.containment is not None:
+        revoked = None
     event = ending_event(
         target, cause=end.cause, by=end.by, status=end.status, contained=end.contain_since is not None,
-        password=end.credential is not None, revoked=revoked, sessions=ids,
+        password=end.credential is not None, revoked=revoked, sessions=ids, containment=end.containment,
     )  # fmt: skip
     tx.record(event)
-    return Ended(tx.now, tx.mark(), revoked, tuple(ids[:SHOWN]), tx.delta)
+    ended = Ended(tx.now, tx.mark(), revoked, tuple(ids[:SHOWN]), tx.delta)
+    if end.containment is not None and cut is not None:
+        containing.add(tx, cut_of(end, target, cut, ended))
+    return ended
 
 
-def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Revoked]:
+def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Before, Revoked]:
     tx.lock_sessions((session_id,))
     found = by_id(tx.db, session_id, tx.now)
     if found is None:
         raise NotFound(f"no session {session_id}")
-    candidates = _ids(tx, _BELOW, session_id)
+    was = before(found.session)
+    candidates = _ids(tx, end, _BELOW, session_id)
     live = _live(tx, candidates)
     # Of a tree too large to look at each, as many as their own limits tell.
     revoked = len(live) if len(candidates) <= _LOOKED_AT else len(candidates)
@@ -77,27 +86,27 @@ def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Revok
         session = msgspec.structs.replace(found.session, contained_since=since)
         sessions.save(tx, found, session)
         found = msgspec.structs.replace(found, snapshot=msgspec.structs.replace(found.snapshot, session=session))
-    return sessions.end(tx, found, end.cause, end.by), (revoked, live)
+    return sessions.end(tx, found, end.cause, end.by), was, (revoked, live)
 
 
-def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Revoked]:
+def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Before, Revoked]:
     tx.lock_principals((uid,))
     tx.lock_sessions(() if end.keep is None else (end.keep,))
-    before = find_principal(tx.db, uid)
-    if before is None or (before.status is Status.DELETED and end.status not in (None, Status.DELETED)):
+    found = find_principal(tx.db, uid)
+    if found is None or (found.status is Status.DELETED and end.status not in (None, Status.DELETED)):
         # What a deleted principal handed out can still be contained; itself it does not come back.
         raise NotFound("no such principal")
     if end.policy is not None and find_policy(tx.db, end.policy) is None:
         raise NotFound(f"no policy is named {end.policy!r}")
     kept = _kept(tx, end.keep, uid) if end.keep is not None else None
-    candidates = _ids(tx, _OF, uid)
+    candidates = _ids(tx, end, _OF, uid)
     live = [session_id for session_id in _live(tx, candidates) if session_id != end.keep]
     after = msgspec.structs.replace(
-        before, epoch=new_epoch(), status=end.status or before.status, policy=end.policy or before.policy,
-        scopes=before.scopes if end.scopes is None else end.scopes,
+        found, epoch=new_epoch(), status=end.status or found.status, policy=end.policy or found.policy,
+        scopes=found.scopes if end.scopes is None else end.scopes,
     )  # fmt: skip
     if end.contain_since is not None:
-        since = _earlier(before.contained_since, end.contain_since)
+        since = _earlier(found.contained_since, end.contain_since)
         after = msgspec.structs.replace(after, contained_since=since, contained_at=tx.now)
     save_principal(tx, after)
     if after.status is Status.DELETED:
@@ -107,7 +116,7 @@ def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Revoked]
     if kept is not None:
         _carry_on(tx, kept, after, end)
     tx.announce(f"p:{uid}")
-    return after, (len(live) if len(candidates) <= _LOOKED_AT else None, live)
+    return after, before(found), (len(live) if len(candidates) <= _LOOKED_AT else None, live)
 
 
 def _kept(tx: Transaction, session_id: str, uid: str) -> Loaded:
@@ -145,7 +154,9 @@ def _earlier(one: datetime | None, other: datetime) -> datetime:
     return other if one is None else min(one, other)
 
 
-def _ids(tx: Transaction, sql: str, seed: str) -> Sequence[str]:
+def _ids(tx: Transaction, end: End, sql: str, seed: str) -> Sequence[str]:
+    if end.containment is not None:  # the cut comes first, whoever walks counts
+        return ()
     values: dict[str, Any] = {"seed": seed, "now": instant(tx.now)}
     return [session_id for (session_id,) in tx.db.execute(sql, values).fetchall()]
 

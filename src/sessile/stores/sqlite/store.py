@@ -25,8 +25,8 @@ from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import SessionInfo
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
-from sessile.stores.protocol import PAGE, Begun, Credential, End, Ended, Page
-from sessile.stores.sql import beginning, directory, ending, listing, rotation, tries, upkeep
+from sessile.stores.protocol import PAGE, Begun, Contained, ContainmentState, Credential, End, Ended, Page
+from sessile.stores.sql import beginning, containing, directory, ending, listing, rotation, tries, upkeep
 from sessile.stores.sql.snapshots import by_token
 from sessile.stores.sqlite import fork
 from sessile.stores.sqlite.aside import Aside
@@ -192,6 +192,12 @@ class SQLiteStore:
             )
         )
 
+    async def handed_out(
+        self, *, root: str | None = None, uid: str | None = None, after: str | None = None, limit: int = PAGE
+    ) -> Page[Snapshot]:
+        now = self._clock.now()
+        return await self._list(lambda db: containing.handed_out(db, now, root, uid, after, limit))
+
     async def session(self, session_id: str) -> SessionInfo | None:
         now = self._clock.now()
         return await self._point(lambda db: listing.show_session(db, session_id, now))
@@ -271,8 +277,14 @@ class SQLiteStore:
     ) -> Sequence[Event]:  # fmt: skip
         return await self._list(lambda db: directory.list_events(db, after, limit, uid, session, latest))
 
-    async def verify_events(self, after: Verified) -> Verified:
-        return await self._list(lambda db: directory.verify_events(db, after))
+    async def containment(self, id: str) -> Contained | None:
+        return await self._point(lambda db: containing.find(db, id))
+
+    async def open_containments(self, limit: int = PAGE) -> Sequence[str]:
+        return await self._list(lambda db: containing.still_open(db, limit))
+
+    async def settle_containment(self, id: str, state: ContainmentState, report: bytes, event: Event) -> None:
+        await self._write(containing.settle, id, state, report, event)
 
     async def fact(self, name: str) -> bytes | None:
         return await self._point(lambda db: directory.find_fact(db, name))

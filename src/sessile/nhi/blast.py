@@ -1,0 +1,90 @@
+"""The blast radius: what a session, or all of a principal's, handed out, and what a containment does to each of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import msgspec
+
+from sessile.kernel.containment import Cut, Fate, Reached, reached
+from sessile.kernel.decide import is_live
+from sessile.stores.protocol import Store
+
+LISTED = 1_000
+"""So many sessions are listed one by one; the counts tell of all."""
+_PAGE = 1_000
+
+
+class Living(msgspec.Struct, frozen=True, kw_only=True):
+    """What should be over and is not yet."""
+
+    id: str
+    kind: str
+    principal: str | None
+    until: datetime
+    """It does not outlive this (aware UTC)."""
+
+
+class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
+    """A tree of sessions, givers first. Safe to keep and to show."""
+
+    sessions: tuple[Reached, ...]
+    """Those that end or stay, and those above them that were over before; at most `LISTED`."""
+    more: int = 0
+    """How many of those are left out of the list. The counts count them."""
+    ends: dict[str, int]
+    """How many end, by kind of session."""
+    stays: dict[str, int]
+    """How many go on, by kind: keys that were handed out before `since`, and what hangs on them."""
+    over: int
+    """How many were over before."""
+    principals: tuple[str, ...]
+    """Whose sessions end, by name."""
+
+    @property
+    def ended(self) -> int:
+        """How many end in all."""
+        return sum(self.ends.values())
+
+
+async def walk(store: Store, cut: Cut) -> tuple[BlastRadius, tuple[Living, ...]]:
+    """Walk down from the target of a cut, page by page; nothing is open between two of them.
+
+    Returns:
+        The blast radius; and what the cut should have ended and is found alive, at most `LISTED`.
+    """
+    found: dict[str, Reached] = {}
+    living: list[Living] = []
+    after: str | None = None
+    while True:
+        page = await store.handed_out(root=cut.session, uid=cut.uid, after=after, limit=_PAGE)
+        for snapshot in page:
+            one = reached(snapshot, cut)
+            found[one.id] = one
+            if cut.before is not None and one.fate is Fate.ENDS and is_live(snapshot, snapshot.now):
+                living.append(Living(id=one.id, kind=one.kind, principal=one.principal, until=one.expires))
+        after = page.next
+        if after is None:
+            return radius(found, cut), tuple(living[:LISTED])
+
+
+def radius(found: dict[str, Reached], cut: Cut) -> BlastRadius:
+    """What was reached, as one value. `found` is in the order of the walk."""
+    shown: set[str] = set()
+    for one in found.values():
+        # Those above are shown too, so that the tree hangs together.
+        at: Reached | None = one if one.fate is not Fate.OVER or one.id == cut.session else None
+        while at is not None and at.id not in shown:
+            shown.add(at.id)
+            at = found.get(at.origin or "")
+    listed = [one for one in found.values() if one.id in shown]
+    return BlastRadius(
+        sessions=tuple(listed[:LISTED]), more=max(0, len(listed) - LISTED), ends=_kinds(found, Fate.ENDS),
+        stays=_kinds(found, Fate.STAYS), over=sum(one.fate is Fate.OVER for one in found.values()),
+        principals=tuple(sorted({one.principal for one in found.values() if one.fate is Fate.ENDS and one.principal})),
+    )  # fmt: skip
+
+
+def _kinds(found: dict[str, Reached], fate: Fate) -> dict[str, int]:
+    return dict(sorted(Counter(one.kind.value for one in found.values() if one.fate is fate).items()))

@@ -1,0 +1,27 @@
+"""The cut of a containment, as every store writes it down."""
+
+from __future__ import annotations
+
+from sessile.kernel.containment import EVER, Before, Cut
+from sessile.kernel.principal import Principal
+from sessile.kernel.session import Session
+from sessile.stores.protocol import End, Ended
+
+
+def before(target: Session | Principal) -> Before:
+    """What a cut changes of its target. To be taken before the change."""
+    if isinstance(target, Session):
+        return Before(ended=target.ended, contained_since=target.contained_since)
+    return Before(
+        contained_since=target.contained_since, contained_at=target.contained_at, epoch=target.epoch,
+        status=target.status,
+    )  # fmt: skip
+
+
+def cut_of(end: End, target: Session | Principal | None, was: Before, ended: Ended) -> Cut:
+    """The cut that an ending with `containment` makes of its target."""
+    name = target.principal if isinstance(target, Session) else target.name if target is not None else None
+    return Cut(
+        id=end.containment or "", session=end.session, uid=end.uid, principal=name, since=end.contain_since or EVER,
+        at=ended.at, cause=end.cause, by=end.by.name, before=was, delta=ended.delta,
+    )  # fmt: skip
