@@ -245,6 +245,18 @@ class Store(Protocol):
         """
 
 
+class Verified(msgspec.Struct, frozen=True):
+    """How far the audit record is as it was written."""
+
+    seq: int = 0
+    """The last event that was looked at and is as it was written."""
+    chain: bytes = bytes(32)
+    """What ties that event to all before it, SHA-256."""
+    broken: int | None = None
+    """The number of the first event that was changed, removed or added; None: none so far."""
+    more: bool = False
+
+
 class Directory(Protocol):
     """What is durable and lives in SQL: principals, policies, credentials, tries, the audit record, facts."""
 
@@ -328,6 +340,11 @@ class Directory(Protocol):
     async def settle_containment(self, id: str, state: ContainmentState, report: bytes, event: Event) -> None:
         """Write how a containment stands. One that is closed stays as it is; the event is recorded only if the state
         changes. Raises NotFound."""
+
+    async def verify_events(self, after: Verified) -> Verified:
+        """Whether a page of the audit record follows from `after`, and so is as it was written. To go on, give what
+        came back, as long as there is `more`; begin with `Verified()`, or with one that was kept elsewhere.
+        """
 
     async def fact(self, name: str) -> bytes | None: ...
 

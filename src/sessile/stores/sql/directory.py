@@ -13,7 +13,7 @@ from sessile.kernel.issue import Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status
 from sessile.kernel.session import SessionKind
-from sessile.stores.protocol import Credential, Ended, Page
+from sessile.stores.protocol import Credential, Ended, Page, Verified
 from sessile.stores.sql.rows import (
     PRINCIPAL_COLUMNS,
     datetime_of,
@@ -24,7 +24,7 @@ from sessile.stores.sql.rows import (
     principal_of,
     principal_values,
 )  # fmt: skip
-from sessile.stores.sql.transaction import Db, Transaction
+from sessile.stores.sql.transaction import Db, Transaction, chain
 
 MOST = 1_000
 """Rows of a page."""
@@ -123,6 +123,30 @@ def list_events(db: Db, after: int, limit: int, uid: str | None, session: str | 
     sql = f"SELECT body FROM event WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"  # noqa: S608
     rows = db.execute(sql, (*conditions, max(1, min(limit, MOST)))).fetchall()
     return [_event(body) for (body,) in rows]
+
+
+def verify_events(db: Db, after: Verified) -> Verified:
+    """See `Directory.verify_events`."""
+    rows = db.execute(
+        "SELECT seq, uid, session, body, chain FROM event WHERE seq >= ? ORDER BY seq LIMIT ?", (after.seq, MOST)
+    ).fetchall()
+    seq, before = after.seq, after.chain
+    if seq > 0:
+        # What is gone on from has to be there unchanged: a record that was cut short has no row at all.
+        if not rows or (rows[0][0], bytes(rows[0][4])) != (seq, before):
+            return Verified(seq, before, broken=seq)
+        del rows[0]
+    for number, uid, session, body, link in rows:
+        if number != seq + 1 or bytes(link) != chain(before, body) or not _says(body, number, uid, session):
+            return Verified(seq, before, broken=seq + 1)
+        seq, before = number, bytes(link)
+    return Verified(seq, before, more=len(rows) >= MOST - 1)
+
+
+def _says(body: str, seq: int, uid: str | None, session: str | None) -> bool:
+    """Whether the columns that events are found by are as the event itself says."""
+    event = _event(body)
+    return (event.seq, event.uid, event.session) == (seq, uid, session)
 
 
 # -- in the writer's transaction --------------------------------------------------------------------------------

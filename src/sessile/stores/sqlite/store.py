@@ -286,6 +286,9 @@ class SQLiteStore:
     async def settle_containment(self, id: str, state: ContainmentState, report: bytes, event: Event) -> None:
         await self._write(containing.settle, id, state, report, event)
 
+    async def verify_events(self, after: Verified) -> Verified:
+        return await self._list(lambda db: directory.verify_events(db, after))
+
     async def fact(self, name: str) -> bytes | None:
         return await self._point(lambda db: directory.find_fact(db, name))
 
