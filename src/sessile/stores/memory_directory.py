@@ -17,7 +17,7 @@ from sessile.kernel.principal import Principal, PrincipalKind, Status, new_epoch
 from sessile.kernel.session import SessionKind
 from sessile.kernel.tries import Exhausted, Limit, Tries, count, succeeded
 from sessile.near import NearCache
-from sessile.stores.protocol import PAGE, Contained, ContainmentState, Credential, Ended, Page
+from sessile.stores.protocol import PAGE, Contained, ContainmentState, Credential, Ended, Page, Verified
 
 T = TypeVar("T")
 

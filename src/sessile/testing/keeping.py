@@ -13,7 +13,7 @@ from sessile.kernel.policy import AtLimit, Policy, Trait
 from sessile.kernel.principal import PrincipalKind, Status, new_principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client
-from sessile.stores.protocol import Credential, End
+from sessile.stores.protocol import Credential, End, Verified
 from sessile.testing.world import DAY, HOUR, MINUTE, SECOND, World, pages
 
 
@@ -249,6 +249,19 @@ class Keeping:
         assert not await world.events(after=numbers[-1])
 
     # --- facts and counts -----------------------------------------------------------------------------------
+
+    async def test_the_record_verifies_from_any_point_on(self, world: World) -> None:
+        alice = await world.person()
+        halfway = await world.store.verify_events(Verified())
+        for n in range(3):
+            await world.store.record(Event(name=EventName.SIGN_IN_FAILED, uid=alice.uid, cause=f"{n}"))
+        (last,) = await world.events(latest=True, limit=1)
+        for known in (Verified(), halfway):
+            whole = await world.store.verify_events(known)
+            assert (whole.seq, whole.broken, whole.more) == (last.seq, None, False)
+        # Whoever has seen more events than there are knows that some are gone.
+        gone = await world.store.verify_events(Verified(last.seq + 1))
+        assert gone.broken == last.seq + 1
 
     async def test_facts_are_written_once(self, world: World) -> None:
         assert await world.store.fact("key check") is None

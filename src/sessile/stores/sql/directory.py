@@ -135,17 +135,20 @@ def verify_events(db: Db, after: Verified) -> Verified:
         # What is gone on from has to be there unchanged: a record that was cut short has no row at all.
         if not rows or (rows[0][0], bytes(rows[0][4])) != (seq, before):
             return Verified(seq, before, broken=seq)
-        del rows[0]
-    for number, uid, session, body, link in rows:
-        if number != seq + 1 or bytes(link) != chain(before, body) or not _says(body, number, uid, session):
+    full = len(rows) >= MOST
+    for number, uid, session, body, link in rows[seq > 0 :]:
+        if number != seq + 1 or not _says(body, number, uid, session) or bytes(link) != chain(before, body):
             return Verified(seq, before, broken=seq + 1)
         seq, before = number, bytes(link)
-    return Verified(seq, before, more=len(rows) >= MOST - 1)
+    return Verified(seq, before, more=full)
 
 
 def _says(body: str, seq: int, uid: str | None, session: str | None) -> bool:
     """Whether the columns that events are found by are as the event itself says."""
-    event = _event(body)
+    try:
+        event = _event(body)
+    except (msgspec.MsgspecError, TypeError):
+        return False
     return (event.seq, event.uid, event.session) == (seq, uid, session)
 
 
