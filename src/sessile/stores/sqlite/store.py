@@ -25,7 +25,7 @@ from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import SessionInfo
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
-from sessile.stores.protocol import PAGE, Begun, Contained, ContainmentState, Credential, End, Ended, Page
+from sessile.stores.protocol import PAGE, Begun, Contained, ContainmentState, Credential, End, Ended, Page, Verified
 from sessile.stores.sql import beginning, containing, directory, ending, listing, rotation, tries, upkeep
 from sessile.stores.sql.snapshots import by_token
 from sessile.stores.sqlite import fork
