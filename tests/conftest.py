@@ -9,7 +9,7 @@ from typing import NoReturn
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.browser", "tests.engines"]
 
 REQUIREMENTS = Path(__file__).with_name("requirements.tsv")
 

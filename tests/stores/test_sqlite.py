@@ -152,7 +152,7 @@ async def test_a_file_that_was_replaced_is_noticed(world: World, path: Path) -> 
     """Review 6b: a handle goes on answering from the old inode. Nobody is let in from it, and nothing written to it."""
     alice = await world.person()
     held = await world.sign_in(alice)
-    assert world.current()
+    assert await world.current()
     assert await world.keep(held)
 
     # As a restore does it: a copy from before, at the same place. Then the session is ended in that one.
@@ -166,10 +166,10 @@ async def test_a_file_that_was_replaced_is_noticed(world: World, path: Path) -> 
     await other.store.end(End(session=held.id, cause="stolen"))
 
     world.clock.advance(SECOND)
-    assert not world.current()
+    assert not await world.current()
     assert not world.kept(held)
     assert await world.reason(held) is Reason.REVOKED
-    assert world.current()
+    assert await world.current()
     # What this process writes now lands in the file that is there.
     again = await world.sign_in(alice)
     assert await other.reason(again) is None
@@ -199,24 +199,24 @@ async def test_a_file_that_went_back_in_place_is_noticed(world: World, path: Pat
     with closing(sqlite3.connect(path)) as live, closing(sqlite3.connect(saved)) as copy:
         live.backup(copy)
     await world.end(one)
-    assert world.current()
+    assert await world.current()
     assert await world.keep(two)
     with closing(sqlite3.connect(saved)) as copy, closing(sqlite3.connect(path)) as live:
         copy.backup(live)
     other = await other_node(world, path)
     await other.store.end(End(session=two.id, cause="stolen"))  # gets the number that `one` had
     await other.store.close()
-    assert world.current()
+    assert await world.current()
     assert not world.kept(two)
 
 
 async def test_a_file_that_is_gone_lets_nobody_in(world: World, path: Path) -> None:
     held = await world.sign_in(await world.person())
-    assert world.current()
+    assert await world.current()
     assert await world.keep(held)
     path.unlink()
     world.clock.advance(SECOND)
-    assert not world.current()
+    assert not await world.current()
     for doing in (world.store.read(held.digest), world.end(held)):
         with pytest.raises(StoreUnavailable, match=str(path)):
             await doing
@@ -258,12 +258,12 @@ async def test_another_process_ends_sessions_and_the_very_next_check_sees_it(wor
     held = [await world.sign_in(alice) for _ in range(50)]
     with process("end", path) as (_, stdin, stdout):
         for each in held:
-            assert world.current()
+            assert await world.current()
             assert await world.keep(each)
             stdin.write(each.id + "\n")
             stdin.flush()
             mark = int(stdout.readline())
-            assert world.current()
+            assert await world.current()
             assert world.near.mark >= mark
             assert not world.kept(each)
             assert await world.reason(each) is Reason.REVOKED
@@ -273,14 +273,14 @@ async def test_a_page_that_waits_for_the_next_pins_nothing(world: World, path: P
     """Review 6a: with a half-read cursor every read of its connection would see the old snapshot."""
     alice = await world.person()
     held = [await world.sign_in(alice) for _ in range(5)]
-    assert world.current()
+    assert await world.current()
     assert await world.keep(held[0])
     first = await world.store.sessions(limit=2)
     events = await world.store.events(limit=2)
     other = await other_node(world, path)
     await other.store.end(End(session=held[0].id, cause="stolen"))
     await other.store.close()
-    assert world.current()
+    assert await world.current()
     assert not world.kept(held[0])
     assert await world.reason(held[0]) is Reason.REVOKED
     rest = await world.store.sessions(limit=5, after=first.next)
@@ -335,7 +335,7 @@ async def test_a_fork_with_the_store_open(world: World, path: Path) -> None:
     """Review 5: each side has connections of its own, and sees what the other ends."""
     alice = await world.person()
     held = [await world.sign_in(alice) for _ in range(3)]
-    assert world.current()
+    assert await world.current()
     for each in held:
         assert await world.keep(each)
     to_child, from_parent = os.pipe()
@@ -343,14 +343,14 @@ async def test_a_fork_with_the_store_open(world: World, path: Path) -> None:
 
     async def child() -> None:
         assert not world.kept(held[0]), "nothing of the parent's is trusted"
-        assert not world.current()
+        assert not await world.current()
         assert await world.reason(held[0]) is None
-        assert world.current()
+        assert await world.current()
         assert await world.keep(held[1])
         await world.end(held[0])
         os.write(from_child, b".")
         os.read(to_child, 1)  # the parent has ended one
-        assert world.current()
+        assert await world.current()
         assert not world.kept(held[1])
         assert await world.reason(held[1]) is Reason.REVOKED
 
@@ -361,7 +361,7 @@ async def test_a_fork_with_the_store_open(world: World, path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     for end in (to_child, from_parent, to_parent, from_child):
         os.close(end)
-    assert world.current()
+    assert await world.current()
     assert [world.kept(each) for each in held] == [False, False, True]
     assert await world.reason(held[0]) is Reason.REVOKED
     assert chain_is_whole(path)
@@ -404,7 +404,7 @@ async def test_a_process_that_slept_past_the_journal_trusts_nothing(world: World
     """Rows it has not seen were swept: it cannot know what they said."""
     await world.policy(version=2, overall=30 * DAY, idle=None)
     held = [await world.sign_in(await world.person(name)) for name in ("alice", "bob", "carol")]
-    assert world.current()
+    assert await world.current()
     for each in held:
         assert await world.keep(each)
     other = await other_node(world, path)
@@ -413,7 +413,7 @@ async def test_a_process_that_slept_past_the_journal_trusts_nothing(world: World
     await other.store.end(End(session=held[1].id, cause="stolen"))
     await other.store.sweep()
     await other.store.close()
-    assert world.current()
+    assert await world.current()
     assert not any(world.kept(each) for each in held[:2])
 
 
@@ -423,7 +423,7 @@ async def test_the_journals_last_row_is_never_swept(world: World) -> None:
     world.clock.advance(400 * DAY)
     await world.store.sweep()
     await world.store.sweep()
-    assert world.current()
+    assert await world.current()
     assert world.near.mark == mark
     assert (await world.end(await world.sign_in(await world.person("bob")))).mark > mark
 
@@ -478,7 +478,7 @@ async def test_another_process_that_writes_is_waited_for_on_no_loop(world: World
         other.execute("BEGIN IMMEDIATE")
         ending = asyncio.ensure_future(world.end(held))
         await asyncio.sleep(0.05)
-        assert world.current()
+        assert await world.current()
         assert await world.reason(held) is None
         assert not ending.done()
         other.execute("COMMIT")

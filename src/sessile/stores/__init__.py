@@ -18,6 +18,7 @@ def open_url(url: str, *, clock: Clock, create: bool) -> Backend:
 
     Raises:
         ValueError: not a URL of a store; says which there are.
+        ImportError: its driver is not installed; says how to get it.
     """
     scheme, _, rest = url.partition(":")
     if scheme == "memory" and not rest:
@@ -28,7 +29,12 @@ def open_url(url: str, *, clock: Clock, create: bool) -> Backend:
         from sessile.stores.sqlite import SQLiteStore
 
         return SQLiteStore(Path(rest[3:]).absolute(), clock=clock, create=create)
+    if scheme in ("postgresql", "postgres"):
+        from sessile.stores.postgres import PostgresStore
+
+        return PostgresStore(url, clock=clock, create=create)
     # The URL itself may carry a password: it is not repeated.
     raise ValueError(
-        "not a store: use sqlite:///relative.db, sqlite:////absolute/path.db or memory: (in this process only)"
+        "not a store: use sqlite:///relative.db, sqlite:////absolute/path.db, postgresql://user@host/database"
+        " or memory: (in this process only)"
     )

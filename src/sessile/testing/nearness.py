@@ -25,9 +25,9 @@ ENDINGS = [
 class Nearness:
     async def test_what_was_read_now_is_kept(self, world: World) -> None:
         held = await world.sign_in(await world.person())
-        assert world.current()
+        assert await world.current()
         assert await world.keep(held)
-        assert world.current()
+        assert await world.current()
         assert world.kept(held)
 
     @pytest.mark.parametrize("how", ENDINGS)
@@ -49,7 +49,7 @@ class Nearness:
             await world.policy(max_sessions=2)
         pending = new_digest()
         assert await world.store.offer(held["top"].digest, new_digest(), pending)
-        assert world.current()
+        assert await world.current()
         for each in held.values():
             assert await world.keep(each)
         top = held["top"].id
@@ -94,7 +94,7 @@ class Nearness:
                 assert (await world.store.begin(world.draft(alice.uid))).ended == (top,)
             case _:
                 await world.sign_in(bob, replaces=top)
-        assert world.current()
+        assert await world.current()
         assert {name for name, each in held.items() if not world.kept(each)} == gone
 
     async def test_nothing_else_is_announced(self, world: World) -> None:
@@ -102,7 +102,7 @@ class Nearness:
         alice, agent = await world.person(), await world.person("agent:a")
         held, ended = await world.sign_in(alice), await world.sign_in(alice)
         await world.end(ended)
-        assert world.current()
+        assert await world.current()
         assert await world.keep(held)
         mark = world.near.mark
         world.clock.advance(SECOND)
@@ -115,7 +115,7 @@ class Nearness:
         await world.store.write_data(held.id, 0, b"data")
         await world.store.describe(agent.uid, owner=alice.uid, purpose="", by=SYSTEM)
         await world.store.set_fact("fact", b"1")
-        assert world.current()
+        assert await world.current()
         assert (world.near.mark, world.kept(held)) == (mark, True)
         assert (await world.snapshot(held)).mark == mark
 
@@ -123,13 +123,13 @@ class Nearness:
         await world.policy(max_sessions=1, at_limit=AtLimit.REFUSE)
         alice = await world.person()
         held, cart = await world.sign_in(alice), await world.visit()
-        assert world.current()
+        assert await world.current()
         assert await world.keep(cart)
         with pytest.raises(SessileError):
             await world.sign_in(alice, replaces=cart.id)
         with pytest.raises(SessileError):
             await world.store.replace(new_digest(), new_digest(), None, SYSTEM)
-        assert world.current()
+        assert await world.current()
         assert world.kept(cart)
         assert await world.alive(held, cart) == [True, True]
 
@@ -139,7 +139,7 @@ class Nearness:
         for _ in range(3):
             held = await world.sign_in(alice)
             done = await world.end(held)
-            assert world.current()
+            assert await world.current()
             assert world.near.mark >= done.mark
             assert (await world.snapshot(held)).mark >= done.mark
             marks.append(done.mark)
@@ -154,12 +154,12 @@ class Nearness:
         one, two = await world.sign_in(alice), await world.sign_in(bob)
         child = await world.delegate(one, agent)
         held = (one, child, two)
-        assert world.current()  # as at the beginning of a check: what came before is no race
+        assert await world.current()  # as at the beginning of a check: what came before is no race
         with world.near.reading() as reading:
             read = [await world.snapshot(each) for each in held]
             await world.end(one)
             if told:
-                assert world.current()
+                assert await world.current()
             put = [
                 world.near.put(each.digest, entry(each.digest, found, world.clock), reading)
                 for each, found in zip(held, read, strict=True)
@@ -167,7 +167,7 @@ class Nearness:
         assert put[2]
         if told:
             assert put == [False, False, True]
-        assert world.current()
+        assert await world.current()
         assert [world.kept(each) for each in held] == [False, False, True]
 
     async def test_the_cached_answer_ends_when_the_stores_does(self, world: World) -> None:
@@ -188,7 +188,7 @@ class Nearness:
         looked_up = world.near.get(held.digest)
         assert looked_up is not None
         await world.end(held)
-        assert world.current()
+        assert await world.current()
         assert looked_up.good_until == 0
 
     async def test_a_step_of_the_wall_clock_revives_nothing_that_was_ended(self, world: World) -> None:
@@ -207,26 +207,26 @@ class Nearness:
         held, bobs = await world.sign_in(alice), await world.sign_in(bob)
         assert await other.denied(held) is None
         for each in (held, bobs):
-            other.current()
+            await other.current()
             assert await other.keep(each)
         await world.end(held)
         world.clock.advance(world.store.delta)
-        assert not (other.current() and other.kept(held))
+        assert not (await other.current() and other.kept(held))
         assert await other.denied(held) is not None
-        assert other.kept(bobs) or not other.current()
+        assert other.kept(bobs) or not await other.current()
         if not world.store.delta:
-            assert (other.current(), other.kept(bobs)) == (True, True)
+            assert (await other.current(), other.kept(bobs)) == (True, True)
 
     async def test_each_node_ends_what_the_other_began(self, world: World, nodes: list[Node]) -> None:
         other = nodes[-1]
         alice = await world.person()
         for one, two in ((world, other), (other, world)):
             held = await world.sign_in(alice)
-            one.current()
+            await one.current()
             assert await one.keep(held)
             await two.store.end(End(uid=alice.uid, cause="cli"))
             world.clock.advance(world.store.delta)
-            assert not (one.current() and one.kept(held))
+            assert not (await one.current() and one.kept(held))
             assert await one.denied(held) is not None
 
     # --- opening and closing --------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class Nearness:
         held = await world.sign_in(await world.person())
         await world.store.close()
         await world.store.close()
-        world.current()
+        await world.current()
         for asked in (
             world.store.read(held.digest),
             world.store.begin(world.draft(None)),
@@ -265,10 +265,10 @@ class Nearness:
         try:
             assert await again.everything(*held, child) == before
             assert await again.alive(*held, child) == [True, False, True, True]
-            assert again.current()
+            assert await again.current()
             assert await again.keep(held[0])
             await again.end(held[0])
-            assert again.current()
+            assert await again.current()
             assert not again.kept(held[0])
         finally:
             await again.store.close()

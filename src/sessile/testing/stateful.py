@@ -346,7 +346,7 @@ class StoreMachine(RuleBasedStateMachine):
                     reasons.append(denied.reason if (denied := decide(found, now)) is not None else None)
                     if found is not None and reasons[-1] is None:
                         node.near.put(digest, entry(digest, found, self.clock), reading)
-                current = node.current()
+                current = node.store.current(self.clock.elapsed())
                 cached = node.near.get(digest)
                 if current and cached is not None and self.clock.elapsed() < cached.good_until:
                     assert reasons[-1] is None, f"the near cache says yes to what is {reasons[-1]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -60,8 +61,14 @@ class Node:
     async def open(self) -> None:
         await self.store.open(self.near)
 
-    def current(self) -> bool:
-        return self.store.current(self.clock.elapsed())
+    async def current(self) -> bool:
+        """Whether the near cache may be trusted. A store that follows its engine asks it anew after the clock was
+        moved, and that takes a moment."""
+        for _ in range(500 if self.store.delta else 1):
+            if self.store.current(self.clock.elapsed()):
+                return True
+            await asyncio.sleep(0.005)
+        return False
 
     async def snapshot(self, held: Holder | bytes) -> Snapshot:
         found = await self.store.read(held.digest if isinstance(held, Holder) else held)

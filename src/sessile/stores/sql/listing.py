@@ -17,7 +17,7 @@ from sessile.stores.sql.transaction import Db
 _TREE = """
 s.id IN (
     WITH RECURSIVE tree (id) AS (
-        SELECT :root UNION SELECT c.id FROM tree CROSS JOIN session c ON c.origin = tree.id
+        SELECT id FROM session WHERE id = :root UNION SELECT c.id FROM tree CROSS JOIN session c ON c.origin = tree.id
     )
     SELECT id FROM tree
 )

@@ -26,24 +26,24 @@ from sessile.stores.sql.rows import (
 )  # fmt: skip
 from sessile.stores.sql.transaction import Db
 
-_S = ", ".join(f"s.{name}" for name in SESSION_COLUMNS)
-_P = ", ".join(f"p.{name}" for name in PRINCIPAL_COLUMNS)
+S = ", ".join(f"s.{name}" for name in SESSION_COLUMNS)
+P = ", ".join(f"p.{name}" for name in PRINCIPAL_COLUMNS)
 # Where the columns of each begin.
 _STATE, _SINCE, _SEQ, _SALT, _MARK, _EPOCHS, _RULES, _SESSION = range(8)
 _PRINCIPAL = _SESSION + len(SESSION_COLUMNS)
 _LINEAGE = _SESSION + SESSION_COLUMNS.index("lineage")
 
 # The policy is the one that the principal has now, whatever it was when the session began.
-_BESIDE = "LEFT JOIN principal p ON p.uid = s.uid LEFT JOIN policy y ON y.name = coalesce(p.policy, 'default')"
-_JOINED = f"CROSS JOIN everyone e {_BESIDE}"
-_COLUMNS = f"s.seq, s.salt, (SELECT max(n) FROM journal), e.epochs, y.rules, {_S}, {_P}"  # noqa: S608
+BESIDE = "LEFT JOIN principal p ON p.uid = s.uid LEFT JOIN policy y ON y.name = coalesce(p.policy, 'default')"
+_JOINED = f"CROSS JOIN everyone e {BESIDE}"
+_COLUMNS = f"s.seq, s.salt, (SELECT max(n) FROM journal), e.epochs, y.rules, {S}, {P}"  # noqa: S608
 _BY_TOKEN = f"""
 SELECT t.state, t.since, {_COLUMNS} FROM token t CROSS JOIN session s ON s.seq = t.session {_JOINED}
 WHERE t.digest = ?
 """  # noqa: S608 - names of our own, here and below
 _SESSIONS = f"SELECT 'current', s.rotated, {_COLUMNS} FROM session s {_JOINED} "  # noqa: S608
 _ANCESTORS = f"""
-SELECT y.rules, {_S}, {_P} FROM json_each(?) wanted CROSS JOIN session s ON s.id = wanted.value {_BESIDE}
+SELECT y.rules, {S}, {P} FROM json_each(?) wanted CROSS JOIN session s ON s.id = wanted.value {BESIDE}
 """  # noqa: S608
 
 
@@ -101,34 +101,37 @@ def select(db: Db, where: str, values: Row | Mapping[str, Any], now: datetime) -
 def _loaded(db: Db, rows: list[Row], now: datetime) -> list[Loaded]:
     sessions = [session_of(row, _SESSION) for row in rows]
     above = _above(db, {link.session for session in sessions for link in session.lineage})
-    return [
-        Loaded(
-            row[_SEQ],
-            row[_SALT],
-            Snapshot(
-                session=session,
-                principal=principal_of(row, _PRINCIPAL),
-                policy=policy_of(row[_RULES]) if row[_RULES] is not None else None,
-                ancestors=tuple(
-                    Ancestor(link, *above.get(link.session, (None, None, None))) for link in session.lineage
-                ),
-                everyone=epochs_of(row[_EPOCHS]),
-                token_state=token_state(row[_STATE]),
-                token_since=datetime_of(row[_SINCE]),
-                now=now,
-                mark=row[_MARK],
-            ),
-        )
-        for row, session in zip(rows, sessions, strict=True)
-    ]
+    return [assemble(row, session, above, now) for row, session in zip(rows, sessions, strict=True)]
+
+
+def assemble(row: Row, session: Session, above: Above, now: datetime) -> Loaded:
+    """Put together what was read: the columns before the session's, the session, and those above it."""
+    return Loaded(
+        row[_SEQ],
+        row[_SALT],
+        Snapshot(
+            session=session,
+            principal=principal_of(row, _PRINCIPAL),
+            policy=policy_of(row[_RULES]) if row[_RULES] is not None else None,
+            ancestors=tuple(Ancestor(link, *above.get(link.session, (None, None, None))) for link in session.lineage),
+            everyone=epochs_of(row[_EPOCHS]),
+            token_state=token_state(row[_STATE]),
+            token_since=datetime_of(row[_SINCE]),
+            now=now,
+            mark=row[_MARK],
+        ),
+    )
 
 
 def _above(db: Db, ids: set[str]) -> Above:
-    if not ids:
-        return {}
+    return above_of(db.execute(_ANCESTORS, (json_text(ids),)).fetchall(), 0) if ids else {}
+
+
+def above_of(rows: Iterable[Row], start: int) -> Above:
+    """Those above, by their ids: of each the policy's rules at `start`, then its columns and its principal's."""
     found: Above = {}
-    for row in db.execute(_ANCESTORS, (json_text(ids),)).fetchall():
-        session = session_of(row, 1)
-        policy = policy_of(row[0]) if row[0] is not None else None
-        found[session.id] = (session, principal_of(row, 1 + len(SESSION_COLUMNS)), policy)
+    for row in rows:
+        session = session_of(row, start + 1)
+        policy = policy_of(row[start]) if row[start] is not None else None
+        found[session.id] = (session, principal_of(row, start + 1 + len(SESSION_COLUMNS)), policy)
     return found

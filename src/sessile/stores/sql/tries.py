@@ -23,7 +23,8 @@ def count_try(tx: Transaction, limits: Sequence[Limit]) -> Exhausted | None:
     for limit, tries in counted:
         _put(tx, limit, tries)
     tx.change(
-        "DELETE FROM tries WHERE key IN (SELECT key FROM tries WHERE until < ? ORDER BY until LIMIT ?)",
+        f"DELETE FROM tries WHERE key IN (SELECT key FROM tries WHERE until < ? ORDER BY until LIMIT ?"  # noqa: S608
+        f"{tx.skip_locked})",
         instant(tx.now), _SWEPT,
     )  # fmt: skip
     return None

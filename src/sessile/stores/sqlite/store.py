@@ -28,7 +28,7 @@ from sessile.near import NearCache
 from sessile.stores.protocol import PAGE, Begun, Contained, ContainmentState, Credential, End, Ended, Page, Verified
 from sessile.stores.sql import beginning, containing, directory, ending, listing, rotation, tries, upkeep
 from sessile.stores.sql.snapshots import by_token
-from sessile.stores.sqlite import fork
+from sessile.stores import fork
 from sessile.stores.sqlite.aside import Aside
 from sessile.stores.sqlite.connection import Connection, is_busy, translated
 from sessile.stores.sqlite.follow import Follower

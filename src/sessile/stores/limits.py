@@ -1,0 +1,30 @@
+"""How long the remote stores wait, how often they try again, and how many connections they open: one place."""
+
+from __future__ import annotations
+
+CONNECT_SECONDS = 3
+"""Until a connection stands."""
+STATEMENT_SECONDS = 2.0
+"""Until a statement is answered, waiting for locks included; the engine is told too."""
+WRITE_SECONDS = 10.0
+"""Until a change is committed or given up, waiting for its turn included."""
+START_SECONDS = 30.0
+"""How long the first `open` waits for an engine that is away. Later ones ask once."""
+COMPLAIN_SECONDS = 5.0
+"""How often it is said meanwhile that it is away."""
+ATTEMPTS = 8
+"""How often a change is tried whose transaction the engine gave up for another one's sake."""
+RETRY_SECONDS = 0.01
+"""The pause before the first of them; each further one is twice as long, at random up to that."""
+SELF_TEST_SECONDS = 2.0
+"""Until an announcement of one's own has arrived, unasked."""
+QUEUE = 10_000
+"""Changes that may wait; more are refused at once."""
+
+# Connections of one process, ten at most. Each is opened when it is first needed.
+CHECKS = 3
+"""For reading what the near cache does not have."""
+WRITERS = 3
+ENDINGS = 1
+"""Of its own: no ending waits behind another change."""
+LISTS = 2
