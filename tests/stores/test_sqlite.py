@@ -29,11 +29,12 @@ from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
 from sessile.near import NearCache
 from sessile.stores.protocol import End
+from sessile.stores.sql.store import Lane
 from sessile.stores.sqlite import SQLiteStore
 from sessile.stores.sqlite.connection import Connection
 from sessile.stores.sqlite.filesystem import check_filesystem
 from sessile.stores.sqlite.transaction import Transaction
-from sessile.stores.sqlite.writer import BATCH, QUEUE, Lane, Writer
+from sessile.stores.sqlite.writer import BATCH, QUEUE, Writer
 from sessile.testing.clock import ManualClock
 from sessile.testing.world import DAY, SECOND, Node, World
 

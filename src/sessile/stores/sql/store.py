@@ -17,8 +17,8 @@ from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import SessionInfo
 from sessile.kernel.tries import Exhausted, Limit
-from sessile.stores.protocol import PAGE, Begun, Credential, End, Ended, Page, Verified
-from sessile.stores.sql import beginning, directory, ending, listing, rotation, tries, upkeep
+from sessile.stores.protocol import PAGE, Begun, Contained, ContainmentState, Credential, End, Ended, Page, Verified
+from sessile.stores.sql import beginning, containing, directory, ending, listing, rotation, tries, upkeep
 from sessile.stores.sql.transaction import Db
 
 T = TypeVar("T")
@@ -87,6 +87,11 @@ class SQLStore(abc.ABC):
                 db, now, uid=uid, giver=giver, root=root, ended=ended, after=after, limit=limit
             )
         )
+
+    async def handed_out(
+        self, *, root: str | None = None, uid: str | None = None, after: str | None = None, limit: int = PAGE
+    ) -> Page[Snapshot]:
+        return await self._list(lambda db, now: containing.handed_out(db, now, root, uid, after, limit))
 
     async def session(self, session_id: str) -> SessionInfo | None:
         return await self._point(lambda db, now: listing.show_session(db, session_id, now))
@@ -167,6 +172,15 @@ class SQLStore(abc.ABC):
 
     async def verify_events(self, after: Verified) -> Verified:
         return await self._list(lambda db, _: directory.verify_events(db, after))
+
+    async def containment(self, id: str) -> Contained | None:
+        return await self._point(lambda db, _: containing.find(db, id))
+
+    async def open_containments(self, limit: int = PAGE) -> Sequence[str]:
+        return await self._list(lambda db, _: containing.still_open(db, limit))
+
+    async def settle_containment(self, id: str, state: ContainmentState, report: bytes, event: Event) -> None:
+        await self._write(containing.settle, id, state, report, event)
 
     async def fact(self, name: str) -> bytes | None:
         return await self._point(lambda db, _: directory.find_fact(db, name))

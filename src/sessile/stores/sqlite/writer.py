@@ -7,11 +7,11 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
 from sessile.clock import Clock
 from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
+from sessile.stores.sql.store import Lane
 from sessile.stores.sqlite.connection import Connection, is_busy, translated
 from sessile.stores.sqlite.transaction import Transaction
 
@@ -24,15 +24,6 @@ QUEUE = 10_000
 
 # After these a failed COMMIT has certainly committed nothing.
 _NOTHING_WRITTEN = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
-
-
-class Lane(IntEnum):
-    """What goes first. Within a lane, first come first served."""
-
-    ENDINGS = 0
-    CHANGES = 1
-    LATER = 2
-    """Touches and sweeping: nobody waits for them."""
 
 
 class _Job(Generic[T]):
