@@ -42,7 +42,8 @@ def test_the_document_names_all_of_the_contract() -> None:
     assert {path for _, path in OPERATIONS} == {
         f"/api/v1/{rest}"
         for rest in (
-            "session", "session/step-up", "sessions", "sessions/{id}", "sessions/{id}/tree", "password", "principals",
+            "session", "session/step-up", "sessions", "sessions/{id}", "sessions/{id}/tree", "password", "containments",
+            "containments/{id}", "principals",
             "principals/{id}", "principals/{id}/sessions", "revocations", "delegations", "keys", "keys/{id}", "revoke",
             "introspect", "events",
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessile.cli import audit, bench, demo, doctor, key, policy, revoke, serve, sessions, user
+from sessile.cli import audit, bench, contain, demo, doctor, key, policy, revoke, serve, sessions, user
 from sessile.cli.common import command, group
 
 app = group("Sessile: the login stays on the server, and access ends at once.")
@@ -11,6 +11,7 @@ command(app, "serve")(serve.serve)
 app.add_typer(user.app, name="user")
 app.add_typer(sessions.app, name="sessions")
 command(app, "revoke")(revoke.revoke)
+command(app, "contain")(contain.contain)
 app.add_typer(key.app, name="key")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")

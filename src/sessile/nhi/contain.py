@@ -65,7 +65,10 @@ async def contain(
         raise ValueError("disable= goes with principal=")
     if since is not None and since.tzinfo is None:
         raise ValueError("since= is an aware datetime")
-    since = EVER if since is None else max(EVER, since.astimezone(UTC))
+    try:
+        since = EVER if since is None or since < EVER else since.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("since= is out of range") from None
     target = await authority.principal(principal) if principal is not None else None
     if dry_run:
         return await _would(authority, session, target, since, cause)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter
 
 from sessile.server.api import (
+    containments,
     delegations,
     events,
     introspect,
@@ -25,7 +26,8 @@ PREFIX: Final = "/api/v1"
 def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
-        session, sessions, password, principals, revocations, delegations, keys, revoke, introspect, events,
+        session, sessions, password, principals, revocations, containments, delegations, keys, revoke, introspect,
+        events,
     ]  # fmt: skip
     for noun in nouns:
         found.include_router(noun.router)
