@@ -131,6 +131,11 @@ class Trial:
             tokens[number] = str(issued.token)
         await asyncio.gather(*(node.watch(tokens) for node in self.nodes))
 
+    @property
+    def revoked(self) -> int:
+        """How many sessions are over by revocations that have returned."""
+        return len(self._returned)
+
     async def revoke(self, number: int) -> None:
         """Revoke one session, or with it all of the person's."""
         if number in self._asked:
