@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 
@@ -51,6 +53,37 @@ def test_export_is_the_whole_record_in_order(sessile: Program) -> None:
     assert {"policy.changed", "principal.registered", "principal.password_set"} <= {event["name"] for event in events}
     rest = sessile.ok("audit", "export", "--after", "2").splitlines()
     assert [json.loads(line)["seq"] for line in rest] == [event["seq"] for event in events[2:]]
+
+
+@pytest.mark.requirement("ASVS V16.4.2")
+def test_a_record_that_was_changed_past_sessile_is_found_out(sessile: Program) -> None:
+    sessile.ok("revoke", "--principal", "alice", "--cause", "laptop stolen")
+    whole = sessile.json("audit", "verify")
+    assert whole["ok"]
+    with closing(sqlite3.connect(sessile.database, isolation_level=None)) as db:
+        db.execute("DROP TRIGGER event_is_never_changed")
+        db.execute("UPDATE event SET body = replace(body, 'laptop', 'tablet')")
+    assert f"event {whole['events']} " in sessile.fails(1, "audit", "verify")
+    found = json.loads(sessile.run("audit", "verify", "--json").stdout)
+    assert (found["ok"], found["broken"]) == (False, whole["events"])
+
+
+@pytest.mark.requirement("ASVS V16.4.2")
+def test_a_record_that_was_cut_short_is_found_out_by_what_was_kept(sessile: Program) -> None:
+    """Its rest is whole in itself: only who knows more can tell."""
+    kept = sessile.ok("audit", "verify").splitlines()[-1]
+    sessile.ok("revoke", "--principal", "alice")
+    assert sessile.ok("audit", "verify", "--since", kept).splitlines()[-1] != kept
+    with closing(sqlite3.connect(sessile.database, isolation_level=None)) as db:
+        db.execute("DROP TRIGGER event_is_never_deleted")
+        db.execute("DELETE FROM event WHERE seq >= ?", (kept.partition(":")[0],))
+    sessile.ok("audit", "verify")
+    sessile.fails(1, "audit", "verify", "--since", kept)
+    # So is one that went on differently from there.
+    sessile.ok("revoke", "--principal", "olga")
+    sessile.ok("audit", "verify")
+    sessile.fails(1, "audit", "verify", "--since", kept)
+    sessile.fails(2, "audit", "verify", "--since", "yesterday")
 
 
 def test_following_shows_what_another_process_does(sessile: Program) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import msgspec
 import typer
 
 from sessile.authority import Authority
-from sessile.cli.common import Cli, command, group
+from sessile.cli.common import BadUsage, Cli, command, count, group
 from sessile.cli.show import event_json, event_line
 from sessile.kernel.event import Event
 from sessile.kernel.ids import check_session_id
+from sessile.stores.protocol import Verified
 
 app = group("The audit record: what happened, to whom, by whom.")
 
@@ -58,6 +61,51 @@ async def export(
         uid, session = await _about(authority, principal, session)
         async for event in _after(authority, after, uid, session):
             cli.emit(event_json(event))
+
+
+@command(app, "verify")
+async def verify(
+    cli: Cli,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="SEQ:CHAIN", help="As an earlier run said it, kept elsewhere.", show_default=False),
+    ] = None,
+) -> None:
+    """Whether the whole record is as it was written. Status 1 if an event was changed, removed or added.
+
+    Who may write to the database can also make the record anew from its first event on. So keep what this says
+    where they cannot write, and give it to the next run as --since: what was there by then has to be there still.
+    """
+    known = Verified() if since is None else _kept(since)
+    async with cli.authority() as authority:
+        found = await authority.store.verify_events(Verified())
+        while found.more and found.broken is None:
+            found = await authority.store.verify_events(found)
+        if found.broken is None and known.seq:
+            # The record is whole in itself; whether it is still the same one is another question.
+            kept = await authority.store.verify_events(known)
+            found = msgspec.structs.replace(found, broken=kept.broken)
+    checkpoint = f"{found.seq}:{found.chain.hex()}"
+    if cli.json:
+        ok = found.broken is None
+        cli.emit({"ok": ok, "events": found.seq, "broken": found.broken, "since": checkpoint if ok else None})
+    elif found.broken is None:
+        cli.say(f"The record is whole: {count(found.seq, 'event')}. Keep this elsewhere, for the next run's --since:")
+        print(checkpoint)
+    else:
+        cli.note(
+            f"sessile: event {found.broken} is not as it was written, or not there: somebody changed the database past"
+            " Sessile. Compare it with an export or a backup"
+        )
+    if found.broken is not None:
+        raise typer.Exit(1)
+
+
+def _kept(text: str) -> Verified:
+    found = re.fullmatch(r"([1-9][0-9]{0,17}):([0-9a-f]{64})", text)
+    if found is None:
+        raise BadUsage(f"{text[:100]!r} is not what an earlier run said: a number, a colon, 64 hexadecimal digits")
+    return Verified(int(found[1]), bytes.fromhex(found[2]))
 
 
 def _say(cli: Cli, event: Event) -> None:

@@ -128,13 +128,14 @@ def list_events(db: Db, after: int, limit: int, uid: str | None, session: str | 
 def verify_events(db: Db, after: Verified) -> Verified:
     """See `Directory.verify_events`."""
     rows = db.execute(
-        "SELECT seq, uid, session, body, chain FROM event WHERE seq >= ? ORDER BY seq LIMIT ?", (after.seq, MOST)
+        "SELECT seq, uid, session, body, chain FROM event WHERE seq >= ? ORDER BY seq LIMIT ?",
+        # No event has a number below 1: one that somebody gave it is found, too.
+        (after.seq or -(2**62), MOST),
     ).fetchall()
     seq, before = after.seq, after.chain
-    if seq > 0:
-        # What is gone on from has to be there unchanged: a record that was cut short has no row at all.
-        if not rows or (rows[0][0], bytes(rows[0][4])) != (seq, before):
-            return Verified(seq, before, broken=seq)
+    # What is gone on from has to be there unchanged: a record that was cut short has no row at all.
+    if seq > 0 and (not rows or (rows[0][0], bytes(rows[0][4])) != (seq, before)):
+        return Verified(seq, before, broken=seq)
     full = len(rows) >= MOST
     for number, uid, session, body, link in rows[seq > 0 :]:
         if number != seq + 1 or not _says(body, number, uid, session) or bytes(link) != chain(before, body):
