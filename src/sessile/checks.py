@@ -69,11 +69,13 @@ class Checks:
 
         `touch=False`: this request is no act of the person (polling, an event stream, a prefetch).
         """
-        if token is None or len(token) != TOKEN_LENGTH:
+        if token is None:
             return None
         try:
+            if len(token) != TOKEN_LENGTH:
+                return None
             entry = self._cached(sha256(token.encode()).digest())
-        except UnicodeEncodeError:
+        except (UnicodeEncodeError, TypeError, AttributeError):  # no text at all, out of somebody's JSON
             return None
         if entry is None:
             return None
@@ -126,7 +128,7 @@ class Checks:
     ) -> Active | Denied:
         if not token:
             return Denied(reason=Reason.MISSING)
-        if not well_formed(token):
+        if not isinstance(token, str) or not well_formed(token):
             return Denied(reason=Reason.MALFORMED)
         key = digest(token)
         try:
