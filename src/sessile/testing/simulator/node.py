@@ -260,7 +260,7 @@ class Node(Process):
                     self.near,
                     quorum=world.quorum,
                     whole=f"t:{partition}" if len(world.partitions) > 1 else None,
-                    gapless=world.parts.gapless,
+                    gapless=world.parts.gapless and len(world.partitions) > 1,
                 ),
             )
             for partition in world.partitions

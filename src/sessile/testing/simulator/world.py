@@ -54,6 +54,7 @@ class Parts(msgspec.Struct, frozen=True):
     change: Callable[[World, Process, int], Coroutine[Any, Any, None]] = change
     fenced: bool = True
     gapless: bool = True
+    """Where there are partitions. Elsewhere the proof does without."""
     kinds: tuple[str, ...] = ()
     """Only such schedules; empty: all."""
 
