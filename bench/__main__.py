@@ -7,6 +7,7 @@ import asyncio
 import json
 import platform
 import sqlite3
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import checks, web, writes
+from bench import checks, engines, web, writes
 from bench.rounds import Figure, ratio
 
 
@@ -35,6 +36,14 @@ CHECK_GOALS = [
     Goal("await check, memory, depth 3", 0.15),
 ]
 WEB_GOALS = [Goal("Sessile on SQLite, a page for everybody", 0.90, share=True)]
+
+
+CACHED_BOUND = 1.2
+"""Of the memory store's cached check."""
+UNCACHED_BOUND = 1.5
+"""Of one bare round trip."""
+CROWD_BOUND = 1.5
+"""Revoking a principal with very many sessions, to one with ten: the same, as far as medians of milliseconds tell."""
 
 
 @dataclass
@@ -82,13 +91,96 @@ class Table:
             )
 
 
-async def measure(quick: bool) -> tuple[list[Table], list[str]]:
+@dataclass
+class Line:
+    """A figure that is no ratio of a table."""
+
+    text: str
+    values: dict[str, Any]
+    met: bool | None = None
+
+    def show(self) -> None:
+        said = "" if self.met is None else f"  {'met' if self.met else 'NOT MET'}"
+        print(f"  {self.text}{said}")
+
+
+async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[Line], list[str]]:
+    rounds = 5 if quick else 25
+    with engines.engines() as (found, missing):
+        cached = await engines.measure_cached(found, rounds)
+        tables = [
+            Table(
+                "A check from the near cache, on engines of other machines", "Processor time.", cached,
+                [Goal(figure.name, CACHED_BOUND) for figure in cached[1:]],
+            )
+        ]  # fmt: skip
+        for engine in found:
+            figures = await engines.measure_uncached(engine, folder, rounds)
+            goals = [Goal(figure.name, UNCACHED_BOUND) for figure in figures[1:2]]
+            tables.append(
+                Table(f"A check from the store, {engine.name}", "By the wall, over loopback.", figures, goals)
+            )
+        lines = [_each(figure) for figure in cached]
+        size = await engines.near_cache_bytes()
+        lines.append(Line(f"near cache: {size:,.0f} bytes an entry, with its session", {"near_cache_bytes": size}))
+        sqlite = engines.Engine("SQLite", f"sqlite:///{folder / 'waits.db'}")
+        for engine in (sqlite, *found):
+            waits = await asyncio.to_thread(engines.measure_waits, engine.url, engine.name, 6 if quick else 30)
+            lines += _waits(waits)
+        every, many, turns = (20_000, 2_000, 5) if quick else (1_000_000, 100_000, 15)
+        lines += _crowd(await engines.sqlite_crowd(folder, every, many, turns))
+        for engine in found:
+            if engine.server is not None:
+                lines += _crowd(await engines.postgres_crowd(engine.server, every, many, turns))
+    return tables, lines, missing
+
+
+def _each(figure: Figure) -> Line:
+    rate = 1 / figure.median
+    return Line(f"{figure.name}: {rate:,.0f} a second on one core", {"name": figure.name, "per_second": rate})
+
+
+def _waits(waits: engines.Waits) -> list[Line]:
+    denial, revoke = waits.report["denial"], waits.report["revoke"]["returned_ms"]
+    last = denial["after_acknowledgement_ms"]
+    return [
+        Line(
+            f"{waits.engine}: from a revocation's acknowledgement to the last of 4 processes' denial"
+            f" {last['p50']:.1f} ms (p50), {last['p99']:.1f} ms (p99), of {last['n']};"
+            f" until it returns {revoke['p50']:.0f} ms (p50), {revoke['p99']:.0f} ms (p99), of {revoke['n']}",
+            {"engine": waits.engine, "last_denial_ms": last, "returned_ms": revoke},
+        ),
+        Line(
+            f"{waits.engine}: {denial['late_accepts']} checks accepted after the revocation had returned",
+            {"engine": waits.engine, "late_accepts": denial["late_accepts"]}, denial["late_accepts"] == 0,
+        ),
+    ]  # fmt: skip
+
+
+def _crowd(crowd: engines.Crowd) -> list[Line]:
+    few, many = (statistics.median(each) * 1000 for each in (crowd.few_seconds, crowd.many_seconds))
+    return [
+        Line(
+            f"{crowd.engine}: revoking a principal with {crowd.many:,} of {crowd.all:,} sessions {many:.1f} ms,"
+            f" with {engines.FEW} {few:.1f} ms: {crowd.ratio:.2f} times, goal at most {CROWD_BOUND:.1f}",
+            {"engine": crowd.engine, "sessions": crowd.all, "many": crowd.many, "many_ms": many, "few_ms": few,
+             "ratio": crowd.ratio}, crowd.ratio <= CROWD_BOUND,
+        ),
+        Line(
+            f"{crowd.engine}: {crowd.bytes_each:,.0f} bytes a session, indexes included",
+            {"engine": crowd.engine, "bytes_each": crowd.bytes_each},
+        ),
+    ]  # fmt: skip
+
+
+async def measure(quick: bool) -> tuple[list[Table], list[Line], list[str]]:
     rounds = 5 if quick else 25
     with tempfile.TemporaryDirectory(prefix="sessile-bench-") as name:
         folder = Path(name)
         of_checks = await checks.measure_checks(folder, rounds)
         of_writes = await writes.measure_writes(folder, rounds)
         in_process, missing = await web.measure_in_process(folder, rounds)
+        of_engines, lines, without = await measure_engines(folder, quick)
         wall, processor = await web.measure_over_loopback(folder, 3 if quick else 9, 0.2 if quick else 0.5)
     tables = [
         Table(
@@ -112,7 +204,7 @@ async def measure(quick: bool) -> tuple[list[Table], list[str]]:
                 "The same, the server's processor time", "Steadier on a busy machine.", processor, WEB_GOALS, share=True
             )
         )
-    return tables, missing
+    return tables + of_engines, lines, missing + without
 
 
 def main() -> None:
@@ -120,13 +212,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
     arguments = parser.parse_args()
-    tables, missing = asyncio.run(measure(arguments.quick))
+    tables, lines, missing = asyncio.run(measure(arguments.quick))
     machine = f"CPython {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {platform.machine()}"
     if arguments.json:
         said = {
             "machine": machine,
             "missing": missing,
             "tables": [{"title": t.title, "rows": t.rows()} for t in tables],
+            "lines": [line.values if line.met is None else {**line.values, "met": line.met} for line in lines],
         }
         json.dump(said, sys.stdout, indent=2)
         print()
@@ -134,6 +227,9 @@ def main() -> None:
     print(f"{machine}. Rounds in turn; goals are judged by the best round of each (min).")
     for table in tables:
         table.show()
+    print("\nMany nodes, many sessions\n")
+    for line in lines:
+        line.show()
     for part in missing:
         print(f"\nnot compared: {part}")
 

@@ -1,0 +1,270 @@
+"""The same on engines that other machines use too, and what revoking costs where there are very many sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from bench.checks import checks, sessions
+from bench.rounds import WALL, Figure, measure
+from sessile import Authority, Policy
+from sessile.cli.measuring import round_trip
+from tests.engines import Postgres, new_postgres
+
+FEW = 10
+IDENTIFIER = 26
+"""Characters of a session's id after `ses_` and its partition."""
+
+
+@dataclass
+class Engine:
+    name: str
+    url: str
+    server: Postgres | None = None
+
+
+@dataclass
+class Waits:
+    """What `sessile bench --json` said of an engine."""
+
+    engine: str
+    report: dict[str, Any]
+
+
+@dataclass
+class Crowd:
+    """Revoking one principal among very many sessions."""
+
+    engine: str
+    all: int
+    many: int
+    few_seconds: list[float] = field(default_factory=list)
+    many_seconds: list[float] = field(default_factory=list)
+    bytes_each: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.many_seconds) / statistics.median(self.few_seconds)
+
+
+@contextlib.contextmanager
+def engines() -> Iterator[tuple[list[Engine], list[str]]]:
+    """Those that this machine has, started; and why others are missing."""
+    found: list[Engine] = []
+    missing: list[str] = []
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(new_postgres())
+        except pytest.skip.Exception as skipped:
+            missing.append(f"PostgreSQL: {skipped.msg}")
+        else:
+            server.database("bench")
+            found.append(Engine("PostgreSQL", server.url("bench"), server))
+        missing.append("Redis and Valkey: this version has no store for them")
+        for engine in tuple(found):
+            try:
+                Authority(engine.url)
+            except ValueError:
+                found.remove(engine)
+                missing.append(f"{engine.name}: this version has no store for it")
+        yield found, missing
+
+
+# -- one check ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _opened(url: str, capacity: int = 10_000) -> AsyncIterator[Authority]:
+    # Nobody is idle while the machine is busy.
+    async with Authority(url, policy=Policy.aal1(), capacity=capacity) as authority:
+        yield authority
+
+
+async def measure_cached(found: Sequence[Engine], rounds: int) -> list[Figure]:
+    """The memory store's first. Processor time of this thread."""
+    figures = []
+    async with contextlib.AsyncExitStack() as stack:
+        for name, url in (("memory", "memory:"), *((engine.name, engine.url) for engine in found)):
+            authority = await stack.enter_async_context(_opened(url))
+            tokens = await sessions(authority, 0)
+            for token in tokens * 2:
+                if not await authority.check(token):
+                    raise RuntimeError("denied")
+            figures.append(checks(authority, tokens, f"await check, {name}, cached"))
+        await measure(figures, rounds)
+    return figures
+
+
+async def measure_uncached(engine: Engine, folder: Path, rounds: int) -> list[Figure]:
+    """The bare round trip first. By the wall."""
+    async with (
+        _opened(engine.url) as authority,
+        _opened(engine.url, 1) as cold,
+        round_trip(engine.url, folder, authority) as bare,
+    ):
+        figures = [Figure(bare.what, bare.work)]
+        for depth in (0, 3):
+            tokens = await sessions(authority, depth)
+            figures.append(checks(cold, tokens, f"await check, {engine.name}, depth {depth}, not cached"))
+        await measure(figures, rounds, clock=WALL, seconds=0.05)
+    return figures
+
+
+async def near_cache_bytes() -> float:
+    """What one entry costs, with its session and its index."""
+    async with _opened("memory:") as authority, _opened("memory:") as other:
+        tokens = await sessions(authority, 0)
+        for token in await sessions(other, 0):  # what is made once is not counted
+            await other.check(token)
+        tracemalloc.start()
+        for token in tokens:
+            await authority.check(token)
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return size / len(tokens)
+
+
+# -- waits --------------------------------------------------------------------------------------------------------
+
+
+def measure_waits(url: str, name: str, seconds: float) -> Waits:
+    """By the command that users run on their own engines."""
+    command = [sys.executable, "-c", "import sys; from sessile.cli import main; sys.exit(main(sys.argv[1:]))"]
+    done = subprocess.run(
+        [*command, "bench", "--database", url, "--yes", "--json", "--seconds", str(seconds), "--processes", "4"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"sessile bench on {name}: {done.stderr}")
+    return Waits(name, json.loads(done.stdout))
+
+
+# -- very many sessions -------------------------------------------------------------------------------------------
+
+
+async def measure_crowd(name: str, url: str, every: int, many: int, rounds: int, size: Any, load: Any) -> Crowd:
+    """Load `every` sessions by SQL, `many` of them of one principal and ten of another; revoke both in turn."""
+    crowd = Crowd(name, every, many)
+    async with _opened(url) as authority:
+        seeds = {who: await authority.begin(who, method="password") for who in ("few", "many", "crowd")}
+        before = size()
+        ids = {who: issued.active.session.id for who, issued in seeds.items()}
+        await asyncio.to_thread(load, ids["many"], 0, many - 1, False)
+        await asyncio.to_thread(load, ids["few"], many, FEW - 1, False)
+        await asyncio.to_thread(load, ids["crowd"], many + FEW, every - many - FEW - 1, True)
+        crowd.bytes_each = (size() - before) / every
+        for _ in range(rounds):
+            for who, took in (("few", crowd.few_seconds), ("many", crowd.many_seconds)):
+                began = time.perf_counter()
+                await authority.revoke(principal=who, cause="bench", wait=False)
+                took.append(time.perf_counter() - began)
+        for who in ("few", "many"):
+            if await authority.check(seeds[who].token):
+                raise RuntimeError("accepted after its principal was revoked")
+        if not await authority.check(seeds["crowd"].token):
+            raise RuntimeError("denied")
+    return crowd
+
+
+async def sqlite_crowd(folder: Path, every: int, many: int, rounds: int) -> Crowd:
+    path = folder / "crowd.db"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(path, isolation_level=None, timeout=30)
+
+    def size() -> int:
+        with contextlib.closing(connect()) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return path.stat().st_size
+
+    def load(seed: str, first: int, rows: int, strangers: bool) -> None:
+        with contextlib.closing(connect()) as db:
+            columns = [row[1] for row in db.execute("PRAGMA table_info(session)") if row[1] != "seq"]
+            changed = _changed(f"printf('%0{IDENTIFIER}d', n.i)", strangers)
+            db.execute("PRAGMA cache_size = -200000")
+            db.execute("BEGIN IMMEDIATE")
+            (last,) = db.execute("SELECT max(seq) FROM session").fetchone()
+            db.execute(
+                "WITH RECURSIVE n (i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?)"  # noqa: S608
+                f" INSERT INTO session ({', '.join(columns)})"
+                f" SELECT {', '.join(changed.get(name, 's.' + name) for name in columns)}"
+                " FROM n CROSS JOIN session s WHERE s.id = ?",
+                (first, first + rows - 1, seed),
+            )
+            db.execute(
+                "INSERT INTO token (digest, session, state, since)"
+                " SELECT randomblob(32), seq, 'current', created FROM session WHERE seq > ?",
+                (last,),
+            )
+            db.execute("COMMIT")
+
+    return await measure_crowd("SQLite", f"sqlite:///{path}", every, many, rounds, size, load)
+
+
+async def postgres_crowd(server: Postgres, every: int, many: int, rounds: int) -> Crowd:
+    server.database("crowd")
+    url = server.url("crowd")
+
+    def connect() -> psycopg.Connection[Any]:
+        return psycopg.connect(url, autocommit=True, options="-c search_path=sessile")
+
+    def size() -> int:
+        with connect() as db:
+            rows = db.execute(
+                "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c"
+                " WHERE c.relkind = 'r' AND c.relnamespace = 'sessile'::regnamespace"
+                " AND c.relname IN ('session', 'token')"
+            ).fetchall()
+            return int(rows[0][0])
+
+    def load(seed: str, first: int, rows: int, strangers: bool) -> None:
+        with connect() as db, db.transaction():
+            columns = [
+                row[0]
+                for row in db.execute(
+                    "SELECT attname FROM pg_attribute WHERE attrelid = 'session'::regclass AND attnum > 0"
+                    " AND NOT attisdropped AND attname <> 'seq'"
+                ).fetchall()
+            ]
+            changed = _changed(f"lpad(n.i::text, {IDENTIFIER}, '0')", strangers)
+            last = db.execute("SELECT max(seq) FROM session").fetchall()[0][0]
+            db.execute(
+                (
+                    f"INSERT INTO session ({', '.join(columns)})"  # noqa: S608
+                    f" SELECT {', '.join(changed.get(name, 's.' + name) for name in columns)}"
+                    " FROM generate_series(%s::bigint, %s::bigint) n (i) CROSS JOIN session s WHERE s.id = %s"
+                ).encode(),
+                (first, first + rows - 1, seed),
+            )
+            db.execute(
+                "INSERT INTO token (digest, session, state, since)"
+                " SELECT sha256(convert_to(id, 'UTF8')), seq, 'current', created FROM session WHERE seq > %s",
+                (last,),
+            )
+        with connect() as db:
+            db.execute("VACUUM ANALYZE session")
+            db.execute("VACUUM ANALYZE token")
+
+    return await measure_crowd("PostgreSQL", url, every, many, rounds, size, load)
+
+
+def _changed(number: str, strangers: bool) -> dict[str, str]:
+    """What a copy of a session has of its own. Strangers are many principals, with eleven sessions each."""
+    changed = {"id": f"'ses_0' || {number}", "created": "s.created + n.i"}
+    if strangers:
+        changed["uid"] = f"'prn_' || {number.replace('n.i', '(n.i / 11)')}"
+    return changed
