@@ -128,7 +128,7 @@ class Checks:
     ) -> Active | Denied:
         if not token:
             return Denied(reason=Reason.MISSING)
-        if not isinstance(token, str) or not well_formed(token):
+        if not well_formed(token):
             return Denied(reason=Reason.MALFORMED)
         key = digest(token)
         try:

@@ -82,6 +82,13 @@ async def test_what_is_no_token(authority: Authority, token: str, expected: Reas
     assert (answer.reason, answer.cure, answer.session) == (expected, Cure.SIGN_IN, None)
 
 
+@pytest.mark.parametrize("token", [5, 0.5, True, ["slb_"], {"a": 1}, b"s" * TOKEN_LENGTH, ["s"] * TOKEN_LENGTH, object()])
+async def test_what_is_no_text(authority: Authority, token: Any) -> None:
+    """As a program may find it in JSON: a check never raises."""
+    assert await reason(authority, token) is Reason.MALFORMED
+    assert authority.peek(token) is None
+
+
 async def test_no_token_at_all(authority: Authority) -> None:
     """What `cookies.get(name)` gives when there is no cookie."""
     missing: Any = None

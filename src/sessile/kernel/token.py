@@ -54,10 +54,11 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-def well_formed(token: str) -> bool:
+def well_formed(token: object) -> bool:
     """Whether the value has a token's form and checksum. Costs no look-up."""
     return (
-        len(token) == TOKEN_LENGTH
+        isinstance(token, str)
+        and len(token) == TOKEN_LENGTH
         and _TOKEN.fullmatch(token) is not None
         and _checksum(token[:-_CHECKSUM_DIGITS]) == token[-_CHECKSUM_DIGITS:]
     )
