@@ -82,7 +82,7 @@ async def test_what_is_no_token(authority: Authority, token: str, expected: Reas
     assert (answer.reason, answer.cure, answer.session) == (expected, Cure.SIGN_IN, None)
 
 
-@pytest.mark.parametrize("token", [5, 0.5, True, ["slb_"], {"a": 1}, b"s" * TOKEN_LENGTH, ["s"] * TOKEN_LENGTH, object()])
+@pytest.mark.parametrize("token", [5, 0.5, True, ["slb_"], {"a": 1}, b"s" * TOKEN_LENGTH, ["s"] * TOKEN_LENGTH])
 async def test_what_is_no_text(authority: Authority, token: Any) -> None:
     """As a program may find it in JSON: a check never raises."""
     assert await reason(authority, token) is Reason.MALFORMED
