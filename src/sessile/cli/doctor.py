@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,8 @@ from sessile.cli.common import Cli, bold, clean, count, every, green, local, red
 from sessile.cli.policy import beyond_standard
 from sessile.errors import SessileError
 from sessile.kernel.principal import OPERATOR, PrincipalKind, Status
+from sessile.server.key import KeyUnusable, open_key
+from sessile.server.settings import Settings
 from sessile.stores.sqlite.filesystem import check_filesystem
 from sessile.stores.sqlite.schema import APPLICATION_ID, migrations
 
@@ -65,7 +68,10 @@ async def doctor(cli: Cli) -> None:
 
 
 def _machine(path: Path) -> Iterator[Finding]:
-    yield Finding("versions", "ok", f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
+    yield Finding(
+        "versions", "ok",
+        f"Sessile {metadata.version('sessile')}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
+    )  # fmt: skip
     try:
         check_filesystem(path.parent)
         yield Finding("file system", "ok", "local to this machine")
@@ -168,10 +174,6 @@ async def _contents(authority: Authority, database: str, path: Path) -> AsyncIte
 
 
 async def _key(authority: Authority, path: Path) -> Finding:
-    # Only here: the server's package is the slow part of starting.
-    from sessile.server.key import KeyUnusable, open_key
-    from sessile.server.settings import Settings
-
     key = Settings(database=f"sqlite:///{path}").key_path
     if await authority.store.fact("key_check") is None:
         # `open_key` would make one: that is the first server's to do.
