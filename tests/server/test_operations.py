@@ -52,6 +52,20 @@ async def test_metrics(world: World) -> None:
     assert "alice" not in answer.text
 
 
+async def test_the_size_of_the_write_ahead_log_is_a_metric(world: World) -> None:
+    """Review 6: it grows while a reader holds it, and nobody sees it otherwise."""
+    client = await world.client()
+
+    async def size() -> int:
+        [line] = [line for line in (await client.get("/metrics")).text.splitlines() if line.startswith("sessile_sqlite")]
+        return int(line.split()[1])
+
+    before = await size()
+    await world.person("alice")
+    assert await size() > before
+    assert await size() == (world.folder / "sessile.db-wal").stat().st_size
+
+
 async def test_the_description_of_the_api(world: World) -> None:
     client = await world.client()
     document: Any = (await client.get("/openapi.json")).json()

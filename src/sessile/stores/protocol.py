@@ -352,4 +352,4 @@ class Directory(Protocol):
         """Write unless there is one; return the one in force. Facts hold for every process of the store."""
 
     async def statistics(self) -> Mapping[str, int]:
-        """Counts for `/metrics` and `doctor`: principals, sessions by kind, events, journal rows."""
+        """Counts for `/metrics`: principals, sessions by kind, events, journal rows; SQLite's log in bytes."""

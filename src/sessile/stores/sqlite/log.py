@@ -10,12 +10,17 @@ LONG_LOG = 16 * 1024 * 1024
 """Bytes of the write-ahead log above which it is written back and cut."""
 
 
+def log_bytes(path: Path) -> int:
+    """The size of the database's write-ahead log."""
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except OSError:  # nobody has the database open, or it is elsewhere by now
+        return 0
+
+
 def shorten_log(db: sqlite3.Connection, path: Path) -> None:
     """Cut the write-ahead log if it is long. Outside a transaction; waits for nobody."""
-    try:
-        if os.stat(f"{path}-wal").st_size < LONG_LOG:
-            return
-    except OSError:
+    if log_bytes(path) < LONG_LOG:
         return
     (waits,) = db.execute("PRAGMA busy_timeout").fetchall()[0]
     db.execute("PRAGMA busy_timeout = 0").fetchall()

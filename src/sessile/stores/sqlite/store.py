@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,7 @@ from sessile.stores.sql.transaction import Db
 from sessile.stores.sqlite.aside import Aside
 from sessile.stores.sqlite.connection import Connection, is_busy, translated
 from sessile.stores.sqlite.follow import Follower
-from sessile.stores.sqlite.log import shorten_log
+from sessile.stores.sqlite.log import log_bytes, shorten_log
 from sessile.stores.sqlite.schema import BUSY_SECONDS, prepare
 from sessile.stores.sqlite.writer import Writer
 
@@ -128,6 +128,9 @@ class SQLiteStore(SQLStore):
     async def _end(self, work: Callable[..., Ended], *args: object) -> Ended:
         ended = await self._write(work, *args, lane=Lane.ENDINGS)
         return msgspec.structs.replace(ended, at=self._clock.now())
+
+    async def statistics(self) -> Mapping[str, int]:
+        return {**await super().statistics(), "log_bytes": log_bytes(self.path)}
 
     def before_fork(self) -> None:
         if self._writer is not None:
