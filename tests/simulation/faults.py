@@ -164,6 +164,19 @@ class ReadsBeforeItLooked(Follower):
         return super().admits(asked._replace(vetted=identity), identity, mark)
 
 
+class SlowToAnswer(Node):
+    """Weather, not a fault: answers lie about for a while before they are looked at, so that it is found sooner."""
+
+    follower_type = ReadsBeforeItLooked
+
+    async def ask(
+        self, partition: str, ask: Callable[[Engine, Callable[[Any], None]], None], engine: Engine | None = None
+    ) -> Any:
+        answer = await super().ask(partition, ask, engine)
+        await self.sleep(self.random.random() / 5)
+        return answer
+
+
 class ReadsAnyEngine(Follower):
     def admits(self, asked: Asked, identity: str, mark: Mark) -> bool:
         return True
@@ -320,7 +333,7 @@ FAULTS = (
     _fault("an engine that went back", "1", node=node(follower=FollowsWhatWentBack), kinds=ENGINE),
     _fault("an engine that went back and on", "1", node=node(follower=KnowsNoHeads), kinds=ENGINE),
     _fault("any engine is read", "1", node=node(follower=ReadsAnyEngine), kinds=ENGINE),
-    _fault("a read from before the engine was looked at", "1", node=node(follower=ReadsBeforeItLooked), kinds=QUORUM),
+    _fault("a read from before the engine was looked at", "1", node=SlowToAnswer, kinds=QUORUM),
     _fault("an isolated old primary", "2", engine=BelievesAnyPrimary, kinds=QUORUM),
     _fault("strict reads without a majority", "2", node=node(follower=ReadsWithoutAMajority), kinds=QUORUM),
     _fault("a new primary looked at without a majority", "2", node=node(link=LooksTooEarly), kinds=QUORUM),

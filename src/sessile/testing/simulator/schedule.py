@@ -110,6 +110,9 @@ def _trouble(random: Random, kind: str, delta: int, revocations: list[int]) -> l
         at = max(200 * MS, random.choice(revocations) + random.randrange(-2 * delta, delta // 2))
         lag, demote = random.randrange(2 * delta), random.randrange(delta, 6 * delta)
         actions.append(Action(at, "failover", (random.getrandbits(6), lag, demote)))
+        for _ in range(15):  # while nodes turn to the new one
+            near = at + max(lag, demote) + random.randrange(-300 * MS, 100 * MS)
+            actions.append(Action(near, "check", (random.randrange(3), _session(random), False)))
     if kind == "slots":
         for _ in range(random.choice((1, 2))):
             at = max(
