@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sessile.cli.common import NOT_STATED, BadUsage, Cli, by, command, duration, every, group, local, utc
+from sessile.cli.common import NOT_STATED, BadUsage, Cli, by, clean, command, duration, every, group, local, utc
 from sessile.cli.show import SESSION_COLUMNS, say_receipt, session_json, session_row
 from sessile.cli.user import PasswordStdin, ask_once
 from sessile.errors import NotFound
 from sessile.factors.password import Passwords
 from sessile.kernel.session import Client, SessionInfo, SessionKind
+from sessile.nhi.scan import Find, Holding, holding, scan_file, scan_tree
 
 app = group("API keys of services and agents.")
 
@@ -76,6 +79,53 @@ async def list_(
         cli.table(
             (*SESSION_COLUMNS, "SCOPES"), ((*session_row(one), " ".join(sorted(one.scopes)) or "-") for one in found)
         )
+
+
+@command(app, "scan")
+async def scan(
+    cli: Cli,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="Files, folders, or - for standard input.", show_default=False)
+    ],
+) -> None:
+    """Find tokens that leaked into files, by their prefix and checksum. Status 1 if there are any.
+
+    Where there is a database, says which of them live. The tokens themselves are not shown. For a pre-commit hook:
+    `git diff --cached | sessile key scan -`.
+    """
+    if missing := [str(path) for path in paths if path != Path("-") and not path.exists()]:
+        raise BadUsage(f"there is no {', '.join(missing)}")
+    found: list[Find] = []
+    for path in paths:
+        found += scan_file(sys.stdin.buffer, "-") if path == Path("-") else scan_tree([path], cli.note)
+    held: dict[str, Holding] = {}
+    if found and cli.path.is_file():
+        async with cli.authority() as authority:
+            held = {one.token: await holding(authority.store, one.token) for one in found}
+    if cli.json:
+        cli.emit({"items": [_found_json(one, held.get(one.token)) for one in found], "next": None})
+    for one in found:
+        cli.say(clean(f"{one.where}:{one.line}: {one.token[:4]}…  {_worth(held.get(one.token))}"))
+    if found:
+        if any(one.live for one in held.values()):
+            cli.note("end a living one with: sessile contain --session ID")
+        raise typer.Exit(1)
+
+
+def _found_json(found: Find, held: Holding | None) -> dict[str, object]:
+    return {
+        "path": found.where, "line": found.line, "prefix": found.token[:4], "live": None if held is None else held.live,
+        "session": held.session if held else None, "principal": held.principal if held else None,
+        "kind": held.kind if held else None,
+    }  # fmt: skip
+
+
+def _worth(held: Holding | None) -> str:
+    if held is None:
+        return "a token: there is no database here to ask about it"
+    if held.session is None:
+        return "a token that this database does not know"
+    return f"{'LIVE' if held.live else 'over'}: {held.session}, {held.kind} of {held.principal or 'nobody'}"
 
 
 @command(app, "revoke")
