@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
@@ -33,10 +35,9 @@ def chromium(bundled: str) -> str | None:
     return None
 
 
-# One browser for a module: its start is the slow part (about a second), and contexts share nothing.
-@pytest.fixture(scope="module")
-async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
-    """Start a headless Chromium, shared by the tests of a module."""
+@asynccontextmanager
+async def launched(**options: Any) -> AsyncIterator[Browser]:
+    """A headless Chromium of its own; `options` are those of Playwright's `launch`."""
     from tests.conftest import need
 
     async with async_playwright() as playwright:
@@ -45,9 +46,17 @@ async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
             need("Chromium", HOW)
         # Chromium's own sandbox refuses to run as root, as CI does.
         flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS
-        browser = await playwright.chromium.launch(executable_path=path, args=flags)
+        browser = await playwright.chromium.launch(executable_path=path, args=flags, **options)
         yield browser
         await browser.close()
+
+
+# One browser for a module: its start is the slow part (about a second), and contexts share nothing.
+@pytest.fixture(scope="module")
+async def browser(anyio_backend: str) -> AsyncIterator[Browser]:
+    """Start a headless Chromium, shared by the tests of a module."""
+    async with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

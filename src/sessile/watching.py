@@ -36,11 +36,12 @@ _AT_ONCE = 16
 
 
 class _Watcher:
-    __slots__ = ("objects", "wake")
+    __slots__ = ("due", "objects", "wake")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.wake = wake
         self.objects: frozenset[str] = frozenset()
+        self.due = 0
 
 
 class Watching:
@@ -77,12 +78,14 @@ class Watching:
                     # Read again, now that all it hangs on is listened to.
                     self._listen(watcher, objects)
                     continue
+                if info.live:
+                    # Before it is yielded: whoever takes a while to come back misses nothing.
+                    self._look_again(watcher, info, warning)
                 if (now := (info, ends(info) - self._clock.now() <= warning)) != said:
                     said = now
                     yield info
                 if not info.live:
                     return
-                self._look_again(watcher, info, warning)
                 await woken.wait()
 
     @contextlib.contextmanager
@@ -131,6 +134,7 @@ class Watching:
         left = ends(info) - self._clock.now()
         wait = min(left - warning if left > warning else min(left, _NEAR_THE_END), _AT_MOST)
         at = self._clock.elapsed() + max(0, wait // timedelta(microseconds=1)) * 1_000
+        watcher.due = at
         heapq.heappush(self._due, (at, next(self._number), watcher))
 
     # -- being told ---------------------------------------------------------------------------------------------
@@ -185,8 +189,8 @@ class Watching:
             self.wake_all()
         self._current = current
         while self._due and self._due[0][0] <= now:
-            watcher = heapq.heappop(self._due)[2]
-            if watcher in self._watchers:
+            at, _, watcher = heapq.heappop(self._due)
+            if watcher in self._watchers and watcher.due == at:
                 watcher.wake()
         assert self._loop is not None  # noqa: S101 - somebody watches
         self._handle = self._loop.call_later(LOOK_SECONDS, self._look)

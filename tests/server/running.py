@@ -39,7 +39,7 @@ def running(app: FastAPI) -> Iterator[Running]:
             await super().startup(sockets)
             started.set()
 
-    server = Server(uvicorn.Config(app, log_config=None, lifespan="on"))
+    server = Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2))
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def serve() -> None:
