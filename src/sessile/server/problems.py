@@ -21,11 +21,19 @@ from sessile.web.problem import RETRY_AFTER, TYPE_PREFIX, Problem, bearer_challe
 
 Render = Callable[[Request, Problem], Awaitable[Response]]
 
-_STATUS: Final = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "media_type"}
+_STATUS: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "media_type",
+    429: "throttled",
+}
 _DETAIL: Final = {
     404: "There is nothing at this address.",
     405: "This address does not take that method; the Allow header lists those that it takes.",
     400: "The request could not be read.",
+    429: "Too many of these from your network; the Retry-After header says when there may be another.",
 }
 
 

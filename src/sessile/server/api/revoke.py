@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import timedelta
+from hashlib import sha256
+from ipaddress import ip_address, ip_network
+from math import ceil
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Response
+from fastapi import APIRouter, Form, HTTPException, Response
 
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Requirement
 from sessile.kernel.event import Actor
 from sessile.kernel.reason import Reason
+from sessile.kernel.tries import Limit
 from sessile.server.access import Ours
 
 router = APIRouter(tags=["Tokens"])
+
+BURST: Final = 60
+EVERY: Final = timedelta(seconds=1)
+"""So many tokens at once, and one more each second, from one network: whoever cleans up after a leak has enough."""
 
 _STILL_HELD = frozenset({Reason.UNBOUND, Reason.ASSURANCE})
 """Denials of a token that is its session's own and only lacks something."""
@@ -24,8 +33,13 @@ Hint = Annotated[str | None, Form(max_length=64, description="Taken and not need
 @router.post("/revoke", response_class=Response, summary="End a token that one holds")
 async def revoke(token: Token, server: Ours, here: CurrentAccess, token_type_hint: Hint = None) -> Response:
     """Possession is the right, and no sign-in is asked for: whoever finds a leaked token may end it. The answer
-    is 200 with no content whatever the token was.
+    is 200 with no content whatever the token was; 429 where too many came from one network, likewise.
     """
+    # Counted before the token is looked at, so that the limit tells nothing of it either.
+    exhausted = await server.authority.store.count_try([_limit(here.client.ip)])
+    if exhausted is not None:
+        wait = ceil((exhausted.wait or EVERY).total_seconds())
+        raise HTTPException(429, headers={"Retry-After": str(wait)})
     found = await server.authority.check(token, requirement=Requirement(below_policy=True), touch=False)
     session = found.session.id if found else found.session if found.reason in _STILL_HELD else None
     if session is not None:
@@ -33,3 +47,11 @@ async def revoke(token: Token, server: Ours, here: CurrentAccess, token_type_hin
             session=session, cause="ended by its holder", by=Actor(name="holder", client=here.client)
         )
     return Response(status_code=200)
+
+
+def _limit(ip: str | None) -> Limit:
+    # Whoever has one address of IPv6 has the whole /64.
+    network = ip or "unknown"
+    if ip is not None and ip_address(ip).version == 6:
+        network = str(ip_network(f"{ip}/64", strict=False))
+    return Limit(key=sha256(f"revoke {network}".encode()).digest(), burst=BURST, every=EVERY)
