@@ -65,7 +65,7 @@ async def stream(w: World, token: str | None) -> AsyncIterator[Stream]:
 
 
 def live(**settings: Any) -> Any:
-    return world(Mount("/session", Live()), **settings)  # type: ignore[arg-type]
+    return world(Mount("/session", Live()), **settings)
 
 
 async def test_the_stream_says_how_things_stand_and_ends_with_the_session() -> None:
@@ -120,7 +120,7 @@ async def test_where_nobody_can_tell_the_answer_is_503(tmp_path: Path) -> None:
     gone = Authority(f"sqlite:///{tmp_path}/none.db", create=False)
     async with live() as w:
         token = token_of(await w.signed_in())
-        away = World(gone, w.clock, application(gone, Mount("/session", Live())))  # type: ignore[arg-type]
+        away = World(gone, w.clock, application(gone, Mount("/session", Live())))
         answer = await away.browser(Cookie=f"{COOKIE}={token}").head("/session/events")
         assert answer.status_code == 503
 

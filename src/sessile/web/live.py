@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, MutableMapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +53,7 @@ class Live:
         self._warning = warning
         self._streams: dict[str, OrderedDict[object, asyncio.Event]] = {}
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         route = (scope["path"].rpartition("/")[2], scope["method"])
@@ -198,7 +198,7 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _send_script(scope: dict[str, Any], send: Send) -> None:
+async def _send_script(scope: MutableMapping[str, Any], send: Send) -> None:
     headers = [
         (b"content-type", b"text/javascript; charset=utf-8"),
         (b"content-length", str(len(SCRIPT)).encode()),
