@@ -19,7 +19,7 @@ from sessile.errors import Conflict, LimitExceeded, NotFound, Refused
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, Requirement, TokenState, demand, holds
 from sessile.kernel.event import SYSTEM, Actor, actor_of
-from sessile.kernel.ids import check_session_id, new_session_id
+from sessile.kernel.ids import check_session_id, home, new_session_id
 from sessile.kernel.issue import Draft, Fence, TooDeep, Wider, positive
 from sessile.kernel.policy import Policy, same_rules
 from sessile.kernel.principal import (
@@ -63,7 +63,8 @@ class Authority(NonHuman):
     at the first request. `memory:` keeps everything in this process. `policy` seeds the store's default policy.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db` or `memory:`.
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…`, `redis://host:port/0` or `memory:`.
+        directory: with `redis://`: the SQL store that holds accounts, the record and the journal of endings.
         policy: what the code says the default policy is; None: what the store has, or `Policy.aal2()`.
         create: whether a missing SQLite file may be made.
         capacity: how many sessions the near cache holds (about 1 KiB each).
@@ -71,11 +72,11 @@ class Authority(NonHuman):
     """
 
     def __init__(
-        self, url: str = "sqlite:///sessile.db", *, policy: Policy | None = None, create: bool = True,
-        capacity: int = 100_000, clock: Clock | None = None,
+        self, url: str = "sqlite:///sessile.db", *, directory: str | None = None, policy: Policy | None = None,
+        create: bool = True, capacity: int = 100_000, clock: Clock | None = None,
     ) -> None:  # fmt: skip
         clock = clock or SystemClock()
-        super().__init__(open_url(url, clock=clock, create=create), NearCache(capacity), clock)
+        super().__init__(open_url(url, clock=clock, create=create, directory=directory), NearCache(capacity), clock)
         self._seed = policy
         self._opening = asyncio.Lock()
 
@@ -247,7 +248,7 @@ class Authority(NonHuman):
         fence: Fence | None = None,
     ) -> Issued:  # fmt: skip
         await self.open()
-        session_id = new_session_id(active.session.partition if active else None)
+        session_id = new_session_id(active.session.partition if active else home(uid) if uid else None)
         token = new_token(token_kind, session_id[4])
         draft = Draft(
             id=session_id, digest=digest(token), kind=kind, uid=uid, methods=methods, scopes=scopes,

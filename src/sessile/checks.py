@@ -130,17 +130,17 @@ class Checks:
             return Denied(reason=Reason.MISSING)
         if not well_formed(token):
             return Denied(reason=Reason.MALFORMED)
-        key = digest(token)
+        near_key, key = sha256(token.encode()).digest(), digest(token)
         try:
             if self._upkeep is None:
                 await self.open()
-            return await self._strict(token, key, client, requirement, touch)
+            return await self._strict(token, near_key, key, client, requirement, touch)
         except SessileError:
             # Fail closed, but as «ask again»: a store that is away is no logout.
             return Denied(reason=Reason.UNAVAILABLE)
 
     async def _strict(
-        self, token: str, key: bytes, client: Client | None, requirement: Requirement, touch: bool
+        self, token: str, near_key: bytes, key: bytes, client: Client | None, requirement: Requirement, touch: bool
     ) -> Active | Denied:
         with self._near.reading() as reading:
             started = self._elapsed()
@@ -151,7 +151,7 @@ class Checks:
             if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
                 active = make_active(snapshot, key, rotation_seed(token))
                 entry = self._entry(active, snapshot, started)
-                self._near.put(key, entry, reading)
+                self._near.put(near_key, entry, reading)
                 if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
                     return denied
                 if touch and started >= entry.touch_at:
@@ -172,7 +172,7 @@ class Checks:
             if denied.reason is Reason.REPLAYED:
                 await self._replayed(snapshot, client)
             return denied
-        return await self._strict(token, key, client, requirement, touch)
+        return await self._strict(token, near_key, key, client, requirement, touch)
 
     def _entry(self, active: Active, snapshot: Snapshot, started: int) -> Entry:
         session, policy = snapshot.session, snapshot.policy or Policy()

@@ -29,6 +29,8 @@ from sessile.kernel.token import (
     kind_of,
     new_token,
     partition_of,
+    partition_of_digest,
+    placed,
     rotation_seed,
     well_formed,
 )
@@ -125,7 +127,11 @@ def test_derived_successors(seed: bytes, salt: bytes, kind: TokenKind, place: st
 
 @given(token=issued)
 def test_neither_digest_nor_seed_gives_the_token_away(token: Token) -> None:
-    assert digest(token) == hashlib.sha256(token.encode()).digest()
+    hashed = hashlib.sha256(token.encode()).digest()
+    assert digest(token) == placed(hashed, partition_of(token))
+    assert digest(token)[1:] == hashed[1:]
+    assert digest(token)[0] >> 5 == hashed[0] >> 5
+    assert partition_of_digest(digest(token)) == partition_of(token)
     assert rotation_seed(token) != digest(token)
     assert len(rotation_seed(token)) == 32
     assert not well_formed(digest(token).hex())

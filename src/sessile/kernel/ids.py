@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 
@@ -24,6 +25,11 @@ def new_session_id(partition: str | None = None) -> str:
 
 def partition_of(session_id: str) -> str:
     return session_id[4]
+
+
+def home(uid: str) -> str:
+    """The partition of the sessions that a principal begins itself: the same in every store and process."""
+    return ALPHABET[hashlib.sha256(uid.encode()).digest()[0] % PARTITIONS]
 
 
 def check_session_id(value: object) -> str:

@@ -50,8 +50,19 @@ def new_token(kind: TokenKind, partition: str) -> Token:
 
 
 def digest(token: str) -> bytes:
-    """What is stored in the token's place. 256 random bits need no slow hash."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    """What is stored in the token's place: its SHA-256, five bits of which give way to the partition. 256 random bits
+    need no slow hash. What is no token has one too."""
+    return placed(hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest(), token[4:5])
+
+
+def placed(hashed: bytes, partition: str) -> bytes:
+    """A hash that says its partition, so that a store which has only the digest knows where to look."""
+    return bytes(((hashed[0] & 0xE0) | max(0, ALPHABET.find(partition)),)) + hashed[1:]
+
+
+def partition_of_digest(digest: bytes) -> str:
+    """The partition that `placed` wrote; of what is no digest, any."""
+    return ALPHABET[digest[0] & 0x1F] if digest else ALPHABET[0]
 
 
 def well_formed(token: object) -> bool:

@@ -8,19 +8,28 @@ from typing import Protocol
 from sessile.clock import Clock
 from sessile.stores.protocol import Directory, Store
 
+REDIS = (
+    "redis", "rediss", "valkey", "valkeys", "redis+sentinel", "rediss+sentinel", "valkey+sentinel", "valkeys+sentinel",
+    "redis+unix",
+)  # fmt: skip
+
 
 class Backend(Store, Directory, Protocol):
     """A store that is its own directory."""
 
 
-def open_url(url: str, *, clock: Clock, create: bool) -> Backend:
-    """The store that a URL names. No I/O.
+def open_url(url: str, *, clock: Clock, create: bool, directory: str | None = None) -> Backend:
+    """The store that a URL names. No I/O. `directory` goes with Redis and Valkey, and only with them.
 
     Raises:
         ValueError: not a URL of a store; says which there are.
         ImportError: its driver is not installed; says how to get it.
     """
     scheme, _, rest = url.partition(":")
+    if scheme in REDIS:
+        return _redis(url, clock, create, directory)
+    if directory is not None:
+        raise ValueError("directory= goes with redis:// only: every other store is its own directory")
     if scheme == "memory" and not rest:
         from sessile.stores.memory import MemoryStore
 
@@ -36,5 +45,22 @@ def open_url(url: str, *, clock: Clock, create: bool) -> Backend:
     # The URL itself may carry a password: it is not repeated.
     raise ValueError(
         "not a store: use sqlite:///relative.db, sqlite:////absolute/path.db, postgresql://user@host/database"
-        " or memory: (in this process only)"
+        " or memory: (in this process only); redis://host:6379/0 with a directory"
     )
+
+
+def _redis(url: str, clock: Clock, create: bool, directory: str | None) -> Backend:
+    if directory is None:
+        raise ValueError(
+            'redis:// needs a directory: the SQL store for accounts and the record, as directory="sqlite:///sessile.db"'
+        )
+    beside = open_url(directory, clock=clock, create=create)
+    try:
+        from sessile.stores.redis import RedisStore
+    except ModuleNotFoundError as error:
+        raise ImportError("redis:// needs its parser: pip install 'sessile[redis]'") from error
+    from sessile.stores.sql.store import SQLStore
+
+    if not isinstance(beside, SQLStore):
+        raise ValueError("a directory is a store in SQL: sqlite:///… or postgresql://…")
+    return RedisStore(url, directory=beside, clock=clock)

@@ -17,7 +17,7 @@ from sessile.kernel.policy import AtLimit, Policy
 from sessile.kernel.principal import Principal, Status, new_principal
 from sessile.kernel.session import SessionKind, Tie
 from sessile.stores.protocol import End
-from sessile.testing.world import Holder, Node, World, new_digest
+from sessile.testing.world import Holder, Node, World, at_home, new_digest
 
 RACES = 60
 """Of each kind, all at once: they share commits where a store groups them."""
@@ -254,7 +254,7 @@ class Races:
     async def test_one_of_many_wins(self, world: World, nodes: list[Node], seed: int) -> None:
         """A name, a fact, a version of a policy and a version of data are each taken once."""
         stores = [nodes[n % len(nodes)].store for n in range(20)]
-        people = [new_principal("alice", now=world.clock.now()) for _ in stores]
+        people = [at_home(new_principal("alice", now=world.clock.now())) for _ in stores]
         results = await together(*[s.register(who, SYSTEM) for s, who in zip(stores, people, strict=True)], seed=seed)
         assert sorted(isinstance(each, Conflict) for each in results) == [False] + [True] * 19
         won = await world.store.principal(name="alice")

@@ -24,11 +24,12 @@ from sessile.kernel.policy import AtLimit, Policy
 from sessile.kernel.principal import Principal, Status, new_principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import SessionInfo, SessionKind, Tie
+from sessile.kernel.token import placed
 from sessile.stores import Backend
 from sessile.stores.memory import MemoryStore
 from sessile.stores.protocol import Begun, End, Ended
 from sessile.testing.clock import ManualClock
-from sessile.testing.world import DAY, HOUR, MINUTE, SECOND, MakeStore, Node, entry
+from sessile.testing.world import DAY, HOUR, MINUTE, PARTITION, SECOND, MakeStore, Node, at_home, entry
 
 PEOPLE = ("alice", "bob")
 OTHERS = ("agent:a", "service:ci")
@@ -121,21 +122,21 @@ class StoreMachine(RuleBasedStateMachine):
         return answers[1]
 
     def new_digest(self) -> bytes:
-        return hashlib.sha256(b"%d" % next(self.counter)).digest()
+        return placed(hashlib.sha256(b"%d" % next(self.counter)).digest(), PARTITION)
 
     def new_session_id(self, giver: Issued | None) -> str:
         number, digits = next(self.counter), ""
         for _ in range(26):
             number, digit = divmod(number, len(ALPHABET))
             digits = ALPHABET[digit] + digits
-        return "ses_" + (giver.session[4] if giver else "0") + digits
+        return "ses_" + (giver.session[4] if giver else PARTITION) + digits
 
     # --- who there is ---------------------------------------------------------------------------------------
 
     @initialize(limit=st.sampled_from([None, 2]), at_limit=st.sampled_from(AtLimit))
     def people(self, limit: int | None, at_limit: AtLimit) -> None:
         for name in PEOPLE + OTHERS:
-            principal = new_principal(name, now=self.clock.now())
+            principal = at_home(new_principal(name, now=self.clock.now()))
             self.uids[name] = principal.uid
             self.both(functools.partial(self._register, principal))
         policy = Policy.aal2(max_sessions=limit, at_limit=at_limit)
@@ -211,11 +212,11 @@ class StoreMachine(RuleBasedStateMachine):
     def offer(self, token: Issued) -> Any:
         salt = self.new_digest()
         # As the authority does: the successor follows from the old token and the salt.
-        successor = hashlib.sha256(token.digest + salt).digest()
+        successor = placed(hashlib.sha256(token.digest + salt).digest(), PARTITION)
         found = self.both(lambda store: store.offer(token.digest, salt, successor))
         if found is None:
             return multiple()
-        derived = hashlib.sha256(token.digest + found).digest()
+        derived = placed(hashlib.sha256(token.digest + found).digest(), PARTITION)
         self.issued[derived] = token.session
         return Issued(derived, token.session)
 

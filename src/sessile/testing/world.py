@@ -8,16 +8,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from sessile.clock import Clock
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, Snapshot, decide, horizon
 from sessile.kernel.event import SYSTEM, Event
-from sessile.kernel.ids import new_session_id, partition_of
+from sessile.kernel.ids import home, new_id, new_session_id, partition_of
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, new_principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionInfo, SessionKind, Tie
+from sessile.kernel.token import placed
 from sessile.near import Entry, NearCache
 from sessile.stores import Backend
 from sessile.stores.protocol import End, Ended, Page
@@ -33,9 +36,20 @@ TICK = timedelta(microseconds=1)
 MakeStore = Callable[[str, Clock], Backend]
 
 
+PARTITION = "0"
+"""Where all sessions of the suite are: a digest alone has to say it."""
+
+
 def new_digest() -> bytes:
     """What the digest of a fresh token looks like."""
-    return secrets.token_bytes(32)
+    return placed(secrets.token_bytes(32), PARTITION)
+
+
+def at_home(principal: Principal) -> Principal:
+    """The principal with a uid whose sessions begin in the suite's partition."""
+    while home(principal.uid) != PARTITION:
+        principal = msgspec.structs.replace(principal, uid=new_id("prn"))
+    return principal
 
 
 class Holder:
@@ -126,6 +140,7 @@ class World(Node):
         return await self.principal(new_principal(name, now=self.clock.now(), **changes))
 
     async def principal(self, principal: Principal) -> Principal:
+        principal = at_home(principal)
         await self.store.register(principal, SYSTEM)
         return principal
 
@@ -137,7 +152,7 @@ class World(Node):
 
     def draft(self, uid: str | None, giver: Holder | None = None, **changes: Any) -> Draft:
         kind = changes.get("kind", SessionKind.BROWSER if uid else SessionKind.ANONYMOUS)
-        place = partition_of(giver.id) if giver else None
+        place = partition_of(giver.id) if giver else PARTITION
         values: dict[str, Any] = {
             "id": new_session_id(place), "digest": new_digest(), "kind": kind, "uid": uid,
             "methods": (Method.PASSWORD,) if kind is SessionKind.BROWSER else (),

@@ -19,7 +19,7 @@ from sessile.kernel.session import SessionInfo
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.stores.protocol import PAGE, Begun, Contained, ContainmentState, Credential, End, Ended, Page, Verified
 from sessile.stores.sql import beginning, containing, directory, ending, listing, rotation, tries, upkeep
-from sessile.stores.sql.transaction import Db
+from sessile.stores.sql.transaction import Db, Transaction
 
 T = TypeVar("T")
 
@@ -55,6 +55,16 @@ class SQLStore(abc.ABC):
     @abc.abstractmethod
     async def _end(self, work: Callable[..., Ended], *args: object) -> Ended:
         """`_write` of an ending, with the instant of its acknowledgement."""
+
+    # -- beside a store of sessions that is no SQL --------------------------------------------------------------
+
+    async def change(self, work: Callable[[Transaction], T]) -> T:
+        """As its directory: run a change of that store's in a transaction. It goes first."""
+        return await self._write(work, lane=Lane.ENDINGS)
+
+    async def look(self, read: Callable[[Db], T]) -> T:
+        """As its directory: read what that store keeps here."""
+        return await self._point(lambda db, _: read(db))
 
     # -- Store --------------------------------------------------------------------------------------------------
 

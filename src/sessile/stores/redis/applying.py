@@ -1,0 +1,216 @@
+"""Applying the journal to an engine: in order, each row once, by whichever node comes first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import msgspec
+
+from sessile.errors import StoreUnavailable
+from sessile.kernel.session import Session
+from sessile.stores.redis import journal
+from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Engine, Found, Outcome, delta_row, pause
+from sessile.stores.redis.journal import EndSession, Entry, Renew, SetEveryone, SetPolicy, SetPrincipal, SQLDirectory
+from sessile.stores.redis.layout import (
+    Stored,
+    everyone_row,
+    policy_key,
+    policy_row,
+    principal_row,
+    session_row,
+    stored_of,
+    tag,
+)  # fmt: skip
+from sessile.trust import Delta
+
+logger = logging.getLogger("sessile")
+
+
+class Applying:
+    """`directory_id` and `delta` are facts of the directory, known once it is open."""
+
+    def __init__(self, engine: Engine, directory: SQLDirectory) -> None:
+        self._engine = engine
+        self._directory = directory
+        self.directory_id = ""
+        self.delta = Delta(0, 0)
+
+    async def all(self, entries: Iterable[Entry]) -> list[Outcome]:
+        """Apply what was journalled just now, to all partitions at once. Raises StoreUnavailable."""
+        return list(await asyncio.gather(*[self.one(entry) for entry in entries]))
+
+    async def one(self, entry: Entry) -> Outcome:
+        """Apply a row, and before it whatever is missing. Raises StoreUnavailable."""
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            found = await self._engine.read(entry.partition, _asked(entry))
+            mark = found.stamp.mark
+            if mark is not None and mark >= entry.n:
+                # Done by somebody else. Written behind it, so that this acknowledgement is a quorum's too.
+                change = Change(found)
+                change.before = change.after = mark
+                outcome = await self._engine.write(change)
+            elif mark != entry.previous:
+                await self.catch_up(entry.partition)
+                continue
+            else:
+                outcome = await self._engine.write(_change(found, entry))
+            if outcome.done:
+                return outcome
+        raise StoreUnavailable(BUSY)
+
+    async def catch_up(self, partition: str) -> None:
+        """Apply all rows that the partition lacks. Raises StoreUnavailable."""
+        while True:
+            found = await self._engine.read(partition)
+            stamp = found.stamp
+            if stamp.directory not in ("", self.directory_id):
+                raise StoreUnavailable(
+                    "the engine holds the sessions of another directory: name another database of it, or empty it"
+                )
+            if stamp.mark is None:
+                await self._begin(found)
+                continue
+            mark = stamp.mark
+            rows, head = await self._directory.look(
+                lambda db, mark=mark: (journal.after(db, partition, mark), journal.heads(db).get(partition, 0))  # type: ignore[misc]
+            )
+            if mark > head:
+                await self._empty(partition, "its directory went back in time")
+            elif rows and rows[0].previous != mark:
+                await self._empty(partition, "it was restored from a copy older than the journal")
+            elif not rows:
+                return
+            else:
+                for row in rows:
+                    await self._apply(row)
+
+    async def _apply(self, entry: Entry) -> None:
+        for attempt in range(ATTEMPTS):
+            await pause(attempt)
+            found = await self._engine.read(entry.partition, _asked(entry))
+            if found.stamp.mark is None or found.stamp.mark != entry.previous:
+                return  # somebody else is at it: look again
+            if (await self._engine.write(_change(found, entry))).done:
+                return
+        raise StoreUnavailable(BUSY)
+
+    async def _begin(self, found: Found) -> None:
+        """What a partition needs before anything can be in it."""
+        seed = await self._directory.look(lambda db: journal.seed(db, found.partition))
+        change = Change(found)
+        change.rows[change.key("mark")] = None
+        change.after = seed.head
+        change.put("everyone", everyone_row(seed.everyone))
+        change.put("delta", delta_row(self.delta, self.directory_id))
+        for policy in seed.policies:
+            change.sets[policy_key(found.partition, policy.name)] = (policy_row(policy), 0)
+        change.objects.append("all")
+        await self._engine.write(change)
+
+    async def _empty(self, partition: str, why: str) -> None:
+        logger.error("partition %s of the engine is emptied, whoever is in it has to sign in again: %s", partition, why)
+        tagged = tag(partition)
+        await self._engine.call(partition, "DEL", f"{tagged}mark")
+        cursor = b"0"
+        while True:
+            cursor, keys = await self._engine.call(
+                partition, "SCAN", cursor, "MATCH", tagged.replace("{", "\\{") + "*", "COUNT", "1000"
+            )
+            kept = (f"{tagged}everyone", f"{tagged}delta", f"{tagged}mark", f"{tagged}policy:")
+            gone = [key for key in keys if not key.startswith(tuple(each.encode() for each in kept))]
+            if gone:
+                await self._engine.call(partition, "UNLINK", *gone)
+            if cursor == b"0":
+                return
+
+
+def _asked(entry: Entry) -> list[str]:
+    match entry.op:
+        case EndSession(id=session_id):
+            return ["s" + session_id]
+        case Renew(row=row) | SetPrincipal(kept=bytes() as row):
+            return ["s" + stored_of(row).session.id]
+        case _:
+            return []
+
+
+def _change(found: Found, entry: Entry) -> Change:
+    """What the row means here. A session that is gone needs nothing to be done."""
+    change = Change(found)
+    change.before, change.after = entry.previous, entry.n
+    match entry.op:
+        case EndSession() as op:
+            stored = found.stored(op.id)
+            if stored is not None:
+                _replace(change, stored, ended(stored, op, entry.n))
+            change.objects.append(f"s:{op.id}")
+        case Renew(row=row):
+            renewed = stored_of(row)
+            renew(change, renewed)
+            change.objects.append(f"s:{renewed.session.id}")
+        case SetPrincipal() as op:
+            change.put(op.principal.uid, principal_row(op.principal))
+            if op.kept is not None:
+                renew(change, stored_of(op.kept))
+            change.objects.append(f"p:{op.principal.uid}")
+        case SetEveryone(everyone=everyone):
+            change.put("everyone", everyone_row(everyone))
+            change.objects.append("all")
+        case SetPolicy(policy=policy):
+            change.sets[policy_key(found.partition, policy.name)] = (policy_row(policy), 0)
+            change.objects.append(f"policy:{policy.name}")
+    return change
+
+
+def ended(stored: Stored, op: EndSession, row: int) -> Stored:
+    """The first cause and instant are kept; containment still widens."""
+    session, by_row = stored.session, stored.ended_by_row
+    if op.contained_since is not None:
+        since = min(op.contained_since, session.contained_since or op.contained_since)
+        session = msgspec.structs.replace(session, contained_since=since)
+    if session.ended is None:
+        session = msgspec.structs.replace(session, ended=op.at, cause=op.cause, ended_by=op.by)
+        by_row = row
+    return msgspec.structs.replace(stored, session=session, ended_by_row=by_row)
+
+
+def renew(change: Change, renewed: Stored) -> None:
+    """Put a session's later state in the place of an earlier one, unless that has ended or is gone."""
+    stored = change.found.stored(renewed.session.id)
+    if stored is None or stored.session.ended is not None:
+        return
+    new: Session = renewed.session
+    if stored.session.generation >= new.generation and stored.session.epoch == new.epoch:
+        return
+    last_seen = max(stored.session.last_seen, new.last_seen)
+    session = msgspec.structs.replace(new, last_seen=last_seen, contained_since=stored.session.contained_since)
+    keep_until = max(stored.keep_until, renewed.keep_until)
+    _replace(change, stored, msgspec.structs.replace(renewed, session=session, keep_until=keep_until))
+
+
+def _replace(change: Change, before: Stored, after: Stored) -> None:
+    """Write a session's row anew, with the keys of its tokens."""
+    name = after.session.id
+    change.rows[change.key(name)] = change.found.rows[change.key(name)]
+    keep(change, after)
+    known = {token.digest for token in before.tokens}
+    for token in after.tokens:
+        if token.digest not in known:
+            change.put(b"t" + token.digest, name.encode(), after.keep_until)
+    kept = {token.digest for token in after.tokens}
+    change.deletions += [change.key(b"t" + digest) for digest in known - kept]
+
+
+def keep(change: Change, stored: Stored) -> None:
+    """Write a session's row, and see that everything of it stays as long as its tombstone."""
+    session = stored.session
+    change.put(session.id, session_row(stored), stored.keep_until)
+    left = change.left(stored.keep_until)
+    names = [f"data:{session.id}".encode(), f"by:{session.id}".encode()]
+    names += [b"t" + token.digest for token in stored.tokens]
+    change.expiries += [(change.key(name), left) for name in names]
+    until = round(stored.keep_until.timestamp() * 1000)
+    change.adds.append((change.key(f"keep:{session.kind.value}"), until, session.id.encode(), 0))

@@ -1,0 +1,153 @@
+"""The journal of endings in the directory: what is to be applied to each partition of an engine, in order.
+
+An ending is first a row here, committed with its audit event, then applied to the engine. An engine that went back in
+time accepts nobody until what it lacks is applied again (review 1, 12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from sessile.kernel.ids import ALPHABET, home
+from sessile.kernel.policy import Policy
+from sessile.kernel.principal import Principal, PrincipalKind
+from sessile.kernel.session import SessionKind
+from sessile.stores import Backend
+from sessile.stores.redis.layout import Everyone
+from sessile.stores.sql.directory import all_policies
+from sessile.stores.sql.rows import epochs_of, instant, json_text, maybe_datetime, maybe_instant
+from sessile.stores.sql.transaction import Db, Transaction
+
+T = TypeVar("T")
+
+KEPT = timedelta(days=30)
+"""An engine that was restored from an older copy than this cannot catch up: it is emptied."""
+
+
+class SQLDirectory(Backend, Protocol):
+    """A store in SQL, as the directory beside an engine that holds the sessions."""
+
+    async def change(self, work: Callable[[Transaction], T]) -> T:
+        """Run a change in a transaction; return after the commit. Raises what it raises."""
+
+    async def look(self, read: Callable[[Db], T]) -> T:
+        """Read, in one transaction where `read` begins one."""
+
+
+class EndSession(msgspec.Struct, tag="session", frozen=True):
+    id: str
+    at: datetime
+    cause: str
+    by: str
+    contained_since: datetime | None = None
+
+
+class SetPrincipal(msgspec.Struct, tag="principal", frozen=True):
+    principal: Principal
+    kept: bytes | None = None
+    """The row of the session that goes on under the new epoch."""
+
+
+class SetEveryone(msgspec.Struct, tag="everyone", frozen=True):
+    everyone: Everyone
+
+
+class SetPolicy(msgspec.Struct, tag="policy", frozen=True):
+    policy: Policy
+
+
+class Renew(msgspec.Struct, tag="renew", frozen=True):
+    """A session's token was rotated, which has happened already in an engine that went not back."""
+
+    row: bytes
+
+
+Op = EndSession | SetPrincipal | SetEveryone | SetPolicy | Renew
+_op = msgspec.msgpack.Decoder(Op).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One row for one partition."""
+
+    partition: str
+    n: int
+    previous: int
+    """The number of the row before it for this partition; 0: it is the first."""
+    op: Op
+
+
+class Seed(msgspec.Struct, frozen=True):
+    """What an empty partition begins with."""
+
+    head: int
+    everyone: Everyone
+    policies: Sequence[Policy]
+
+
+def partitions_of(principal: Principal) -> Sequence[str]:
+    """Where a principal's state is read: people's sessions are all in one; what others were handed is anywhere."""
+    return home(principal.uid) if principal.kind is PrincipalKind.HUMAN else ALPHABET
+
+
+def append(tx: Transaction, name: str, ops: Mapping[str, Op]) -> list[Entry]:
+    """Journal an ending of the object `name`, as it is to be applied to each partition."""
+    tx.announce(name)
+    n = tx.mark()
+    entries = []
+    for partition, op in ops.items():
+        row = tx.row("SELECT max(n) FROM ending WHERE partition = ?", partition)
+        previous: int = (row[0] if row is not None else None) or 0
+        tx.change(
+            "INSERT INTO ending (partition, n, previous, at, op) VALUES (?, ?, ?, ?, ?)",
+            partition, n, previous, instant(tx.now), _encode(op),
+        )  # fmt: skip
+        entries.append(Entry(partition, n, previous, op))
+    return entries
+
+
+def heads(db: Db) -> dict[str, int]:
+    """The last row for each partition that has any."""
+    return dict(db.execute("SELECT partition, max(n) FROM ending GROUP BY partition", ()).fetchall())
+
+
+def after(db: Db, partition: str, mark: int, limit: int = 500) -> list[Entry]:
+    rows = db.execute(
+        "SELECT n, previous, op FROM ending WHERE partition = ? AND n > ? ORDER BY n LIMIT ?", (partition, mark, limit)
+    ).fetchall()
+    return [Entry(partition, n, previous, _op(op)) for n, previous, op in rows]
+
+
+def everyone(db: Db) -> Everyone:
+    epochs, locked_until = db.execute("SELECT epochs, locked_until FROM everyone", ()).fetchall()[0]
+    return Everyone(dict(epochs_of(epochs)), maybe_datetime(locked_until))
+
+
+def set_everyone(tx: Transaction, changed: Mapping[SessionKind, bytes], locked_until: datetime | None) -> Everyone:
+    tx.lock_everyone(change=True)
+    before = everyone(tx.db)
+    found = Everyone(before.epochs | dict(changed), locked_until or before.locked_until)
+    tx.change(
+        "UPDATE everyone SET epochs = ?, locked_until = ?",
+        json_text({kind.value: epoch.hex() for kind, epoch in found.epochs.items()}), maybe_instant(found.locked_until),
+    )  # fmt: skip
+    return found
+
+
+def seed(db: Db, partition: str) -> Seed:
+    # In this order: what has changed since the head was read is in the rows that come after it, and applied again.
+    head = heads(db).get(partition, 0)
+    return Seed(head, everyone(db), all_policies(db))
+
+
+def sweep(tx: Transaction) -> None:
+    """Delete old rows. Each partition's last one stays: what comes after it refers to it."""
+    tx.change(
+        "DELETE FROM ending WHERE at < ? AND n < (SELECT max(last.n) FROM ending last"
+        " WHERE last.partition = ending.partition)",
+        instant(tx.now - KEPT),
+    )  # fmt: skip

@@ -1,0 +1,384 @@
+"""The Redis store from above."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import weakref
+from collections.abc import Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from sessile.clock import Clock
+from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
+from sessile.kernel.assurance import Method
+from sessile.kernel.decide import Snapshot
+from sessile.kernel.event import Actor, Event
+from sessile.kernel.ids import ALPHABET
+from sessile.kernel.issue import Draft, Fence
+from sessile.kernel.policy import Policy
+from sessile.kernel.principal import Principal, PrincipalKind
+from sessile.kernel.session import SessionInfo, SessionKind
+from sessile.kernel.token import partition_of_digest
+from sessile.kernel.tries import Exhausted, Limit
+from sessile.near import NearCache
+from sessile.stores.limits import COMPLAIN_SECONDS, START_SECONDS
+from sessile.stores.protocol import (
+    PAGE,
+    TOMBSTONE,
+    Begun,
+    Contained,
+    ContainmentState,
+    Credential,
+    End,
+    Ended,
+    Page,
+    Verified,
+)
+from sessile.stores.redis import beginning, ending, journal, listing, rotation
+from sessile.stores.redis.applying import Applying
+from sessile.stores.redis.engine import Change, Engine
+from sessile.stores.redis.following import Following
+from sessile.stores.redis.journal import SQLDirectory
+from sessile.stores.redis.layout import tag
+from sessile.stores.redis.reach import Reach
+from sessile.stores.redis.servers import Servers
+from sessile.trust import Delta
+
+logger = logging.getLogger("sessile")
+T = TypeVar("T")
+
+DELTA = timedelta(milliseconds=500)
+"""Δ of a new store."""
+_AGAIN_SECONDS = 1.0
+_ID_FACT, _DELTA_FACT = "directory id", "delta"
+
+_OPEN: weakref.WeakSet[RedisStore] = weakref.WeakSet()
+
+
+class RedisStore:
+    """`Store` on Redis or Valkey, and `Directory` on the SQL store beside it.
+
+    Args:
+        url: see `Servers`.
+        directory: a store in SQL, not open yet; it is opened and closed with this one.
+        clock: `elapsed` counts trust; the time of day is the engine's, unless this is a clock that a test moves.
+        delta: Δ of a store that is new; one that is not keeps its own.
+        patience: for how long `open` waits for an engine that is away; None: for ever.
+    """
+
+    local = False
+    partitioned = True
+
+    def __init__(
+        self, url: str, *, directory: SQLDirectory, clock: Clock, delta: timedelta = DELTA,
+        patience: timedelta | None = timedelta(seconds=START_SECONDS),
+    ) -> None:  # fmt: skip
+        self.delta = delta
+        self.directory = directory
+        self.servers = Servers(url)
+        self._clock = clock
+        self._patience = patience
+        self._engine = Engine(self.servers, clock)
+        self._applying = Applying(self._engine, directory)
+        self._near = NearCache(1)
+        self._following: Following | None = None
+        self._reach: Reach | None = None
+        self._again: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._forked = False
+
+    async def open(self, near: NearCache) -> None:
+        """Open the directory, and follow the engine; waits for one that is away.
+
+        Raises:
+            StoreUnavailable: it is away for longer than `patience`, or is another directory's.
+        """
+        await self.directory.open(NearCache(1))
+        self._near = near
+        try:
+            await self._facts()
+            self._start()
+            await self._wait()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _facts(self) -> None:
+        applying = self._applying
+        applying.directory_id = (await self.directory.set_fact(_ID_FACT, secrets.token_hex(8).encode())).decode()
+        nanoseconds = self.delta // timedelta(microseconds=1) * 1000
+        stored = int(await self.directory.set_fact(_DELTA_FACT, str(nanoseconds).encode()))
+        applying.delta = Delta(stored, stored)
+        self.delta = timedelta(microseconds=stored // 1000)
+
+    def _start(self) -> None:
+        self._following = Following(self._near, self._clock, self.servers, self._heads, self._applying.catch_up)
+        self._reach = Reach(self._engine, self.directory, self._applying, self._following)
+        self._again = asyncio.get_running_loop().create_task(self._apply_again())
+        self._forked = False
+        _OPEN.add(self)
+
+    async def _wait(self) -> None:
+        following = self._following
+        assert following is not None  # noqa: S101 - started above
+        waited = timedelta(0)
+        step = timedelta(seconds=COMPLAIN_SECONDS)
+        while not following.ready.is_set():
+            left = step if self._patience is None else min(step, self._patience - waited)
+            if left <= timedelta(0):
+                raise StoreUnavailable(following.error or "the engine does not answer")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(following.ready.wait(), left.total_seconds())
+                return
+            waited += left
+            logger.warning("waiting for the engine: %s", following.error or "it does not answer")
+
+    async def _heads(self) -> Mapping[str, int]:
+        return await self.directory.look(journal.heads)
+
+    async def close(self) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        _OPEN.discard(self)
+        again, self._again = self._again, None
+        if again is not None:
+            again.cancel()
+            await asyncio.gather(again, return_exceptions=True)
+        following, self._following = self._following, None
+        self._reach = None
+        if following is not None:
+            await following.close()
+        self.servers.close()
+        await self.directory.close()
+
+    def current(self, now: int) -> bool:
+        following = self._following
+        return following is not None and now < following.deadline
+
+    async def _apply_again(self) -> None:
+        """What was journalled by a process that died before it was applied, by any that lives (review 12)."""
+        while True:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            following = self._following
+            if following is None or not following.ready.is_set():
+                continue
+            try:
+                for partition, head in (await self._heads()).items():
+                    if following.followers[partition].known.number < head:
+                        await self._applying.catch_up(partition)
+            except SessileError as error:
+                logger.warning("endings are not applied yet, trying again: %s", error)
+
+    async def _do(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Carry through what was begun, whether its caller is cancelled or not."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    def _open_reach(self) -> Reach:
+        if self._forked:
+            self._start()
+        if self._reach is None:
+            raise StoreUnavailable("the store is not open")
+        return self._reach
+
+    def after_fork_in_child(self) -> None:
+        """The sockets and the task are the parent's: trust nothing, keep nothing, begin anew at the first need."""
+        self._near.drop(0)
+        if self._following is not None:
+            self._following.deadline = 0
+        self._following = self._reach = self._again = None
+        self._under_way = set()
+        self.servers.abandon()
+        self._forked = True
+
+    # -- Store --------------------------------------------------------------------------------------------------
+
+    async def read(self, digest: bytes) -> Snapshot | None:
+        found = await self._open_reach().look(partition_of_digest(digest), [b"t" + digest])
+        return found.present(digest)
+
+    async def begin(self, draft: Draft) -> Begun:
+        return await self._do(beginning.begin(self._open_reach(), draft))
+
+    async def offer(self, presented: bytes, salt: bytes, successor: bytes) -> bytes | None:
+        return await rotation.offer(self._open_reach(), presented, salt, successor)
+
+    async def confirm(self, successor: bytes) -> None:
+        await self._do(rotation.confirm(self._open_reach(), successor))
+
+    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
+        return await self._do(rotation.replace(self._open_reach(), presented, digest, method, by))
+
+    async def touch(self, seen: Mapping[str, datetime]) -> None:
+        await rotation.touch(self._open_reach(), seen)
+
+    async def end(self, end: End) -> Ended:
+        try:
+            return await self._do(ending.end(self._open_reach(), end))
+        except RevocationUncertain as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def sessions(
+        self, *, uid: str | None = None, giver: str | None = None, root: str | None = None, ended: bool = False,
+        after: str | None = None, limit: int = PAGE,
+    ) -> Page[SessionInfo]:  # fmt: skip
+        return await listing.list_sessions(
+            self._open_reach(), uid=uid, giver=giver, root=root, ended=ended, after=after, limit=limit
+        )
+
+    async def handed_out(
+        self, *, root: str | None = None, uid: str | None = None, after: str | None = None, limit: int = PAGE
+    ) -> Page[Snapshot]:
+        return await listing.handed_out(self._open_reach(), root=root, uid=uid, after=after, limit=limit)
+
+    async def session(self, session_id: str) -> SessionInfo | None:
+        return await listing.show_session(self._open_reach(), session_id)
+
+    async def read_data(self, session_id: str) -> tuple[int, bytes]:
+        return await rotation.read_data(self._open_reach(), session_id)
+
+    async def write_data(self, session_id: str, version: int, data: bytes) -> bool:
+        return await rotation.write_data(self._open_reach(), session_id, version, data)
+
+    async def sweep(self, limit: int = 500) -> int:
+        """The engine itself drops what is over; this takes it out of the indexes too."""
+        reach = self._open_reach()
+        await self.directory.change(journal.sweep)
+        swept = 0
+        for partition in ALPHABET:
+            found = await reach.look(partition)
+            now = round(found.now.timestamp() * 1000)
+            for kind in SessionKind:
+                index = f"{tag(partition)}keep:{kind.value}"
+                ids = await self._engine.call(
+                    partition, "ZRANGE", index, "-inf", str(now), "BYSCORE", "LIMIT", "0", str(limit - swept)
+                )
+                if ids:
+                    await self._forget(reach, partition, index, [each.decode() for each in ids])
+                    swept += len(ids)
+                if swept >= limit:
+                    return swept
+        await self.directory.sweep(limit)
+        return swept
+
+    async def _forget(self, reach: Reach, partition: str, index: str, ids: list[str]) -> None:
+        found = await reach.look(partition, [f"s{one}" for one in ids])
+        change = Change(found)
+        for one in ids:
+            name = one.encode()
+            change.removals += [(index.encode(), name), (change.key("all"), name)]
+            stored = found.stored(one)
+            if stored is not None:
+                session = stored.session
+                change.removals += [(change.key(f"of:{session.uid}"), name), (change.key(f"by:{session.origin}"), name)]
+                change.deletions += [change.key(one), change.key(f"data:{one}"), change.key(f"by:{one}")]
+                change.deletions += [change.key(b"t" + token.digest) for token in stored.tokens]
+        await reach.write(change)
+
+    # -- Directory ----------------------------------------------------------------------------------------------
+
+    async def fence(self, name: str) -> tuple[Principal, Fence] | None:
+        return await self.directory.fence(name)
+
+    async def principal(self, *, name: str | None = None, uid: str | None = None) -> Principal | None:
+        return await self.directory.principal(name=name, uid=uid)
+
+    async def principals(
+        self, *, kind: PrincipalKind | None = None, search: str = "", owner: str | None = None,
+        after: str | None = None, limit: int = PAGE,
+    ) -> Page[Principal]:  # fmt: skip
+        return await self.directory.principals(kind=kind, search=search, owner=owner, after=after, limit=limit)
+
+    async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
+        await self.directory.register(principal, by, credential)
+
+    async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
+        return await self.directory.describe(uid, owner=owner, purpose=purpose, by=by)
+
+    async def policy(self, name: str) -> Policy | None:
+        return await self.directory.policy(name)
+
+    async def policies(self) -> Sequence[Policy]:
+        return await self.directory.policies()
+
+    async def set_policy(self, policy: Policy, by: Actor) -> Ended:
+        return await self._do(ending.set_policy(self._open_reach(), policy, by))
+
+    async def credential(self, uid: str, kind: str, id: str = "") -> Credential | None:
+        return await self.directory.credential(uid, kind, id)
+
+    async def credentials(self, uid: str) -> Sequence[Credential]:
+        return await self.directory.credentials(uid)
+
+    async def remove_credential(
+        self, uid: str, kind: str, id: str = "", event: Event | None = None, *, value: bytes | None = None
+    ) -> bool:
+        return await self.directory.remove_credential(uid, kind, id, event, value=value)
+
+    async def count_try(self, limits: Sequence[Limit]) -> Exhausted | None:
+        return await self.directory.count_try(limits)
+
+    async def give_back(self, limits: Sequence[Limit]) -> None:
+        await self.directory.give_back(limits)
+
+    async def forget_tries(self, keys: Sequence[bytes]) -> None:
+        await self.directory.forget_tries(keys)
+
+    async def containment(self, id: str) -> Contained | None:
+        return await self.directory.containment(id)
+
+    async def open_containments(self, limit: int = PAGE) -> Sequence[str]:
+        return await self.directory.open_containments(limit)
+
+    async def settle_containment(self, id: str, state: ContainmentState, report: bytes, event: Event) -> None:
+        await self.directory.settle_containment(id, state, report, event)
+
+    async def verify_events(self, after: Verified) -> Verified:
+        return await self.directory.verify_events(after)
+
+    async def set_credential(
+        self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
+    ) -> bool:
+        return await self.directory.set_credential(credential, event, instead_of=instead_of)
+
+    async def record(self, event: Event) -> None:
+        await self.directory.record(event)
+
+    async def events(
+        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
+        latest: bool = False,
+    ) -> Sequence[Event]:  # fmt: skip
+        return await self.directory.events(after=after, limit=limit, uid=uid, session=session, latest=latest)
+
+    async def fact(self, name: str) -> bytes | None:
+        return await self.directory.fact(name)
+
+    async def set_fact(self, name: str, value: bytes) -> bytes:
+        return await self.directory.set_fact(name, value)
+
+    async def statistics(self) -> Mapping[str, int]:
+        """Sessions as far as their limits tell: those that were ended before are among them until then."""
+        counts = dict(await self.directory.statistics())
+        since = round(((await self._open_reach().look("0")).now + TOMBSTONE).timestamp() * 1000)
+        for kind in SessionKind:
+            calls = [
+                self._engine.call(partition, "ZCOUNT", f"{tag(partition)}keep:{kind.value}", f"({since}", "+inf")
+                for partition in ALPHABET
+            ]
+            counts[f"sessions_{kind}"] = sum(await asyncio.gather(*calls))
+        return counts
+
+
+def _after_fork() -> None:
+    for store in _OPEN:
+        store.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

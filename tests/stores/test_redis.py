@@ -1,0 +1,341 @@
+"""What only an engine beside a directory can do wrong: lose a revocation, say yes from a lost connection, go away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sessile.authority import Authority
+from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
+from sessile.kernel.decide import Active, Denied
+from sessile.kernel.ids import home, partition_of
+from sessile.kernel.principal import Status
+from sessile.kernel.reason import Reason
+from sessile.receipt import Issued
+from sessile.stores.protocol import End
+from sessile.stores.redis import RedisStore
+from tests.engines_redis import Server, binaries, binary, server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=binaries())
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with server(binary(request.param), tmp_path / "engine") as running:
+        yield running
+
+
+@pytest.fixture
+def make(engine: Server, tmp_path: Path) -> Callable[[], Authority]:
+    return lambda: Authority(f"{engine.url}/0", directory=f"sqlite:///{tmp_path}/directory.db")
+
+
+@pytest.fixture
+async def one(make: Callable[[], Authority]) -> AsyncIterator[Authority]:
+    async with make() as authority:
+        yield authority
+
+
+@pytest.fixture
+async def two(make: Callable[[], Authority], one: Authority) -> AsyncIterator[Authority]:
+    async with make() as authority:
+        yield authority
+
+
+def store_of(authority: Authority) -> RedisStore:
+    assert isinstance(authority.store, RedisStore)
+    return authority.store
+
+
+async def until(true: Callable[[], object], seconds: float = 8.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to that"
+        await asyncio.sleep(0.02)
+
+
+async def trusted(authority: Authority) -> None:
+    await until(lambda: authority.store.current(authority.clock.elapsed()))
+
+
+async def reason(authority: Authority, issued: Issued) -> Reason | None:
+    found = await authority.check(issued.token, touch=False)
+    return found.reason if isinstance(found, Denied) else None
+
+
+async def until_reason(authority: Authority, issued: Issued, wanted: Reason | None, seconds: float = 10.0) -> None:
+    """Until then it is unavailable, and nothing else."""
+    deadline = time.monotonic() + seconds
+    while (found := await reason(authority, issued)) is not wanted:
+        assert found is Reason.UNAVAILABLE
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def test_a_session_is_where_its_principal_is(one: Authority) -> None:
+    """And with it all that it hands out: every check, and every minting, is one script in one slot."""
+    issued = await one.begin("alice")
+    alice = await one.principal("alice")
+    session = issued.active.session
+    child = await one.delegate(issued.active, to="agent:a", scopes=["x"])
+    assert session.partition == partition_of(session.id) == home(alice.uid) == issued.token[4]
+    assert child.active.session.partition == session.partition == child.token[4]
+
+
+async def test_begun_here_accepted_there_at_once(one: Authority, two: Authority) -> None:
+    issued = await one.begin("alice")
+    assert await two.check(issued.token)
+    await trusted(two)
+    assert two.peek(issued.token)
+
+
+@pytest.mark.parametrize("how", ["session", "principal", "everyone"])
+async def test_what_was_revoked_on_one_node_is_over_on_the_other(one: Authority, two: Authority, how: str) -> None:
+    """With `wait=False` and by the announcement alone the other denies soon; with the wait, at the return."""
+    for _ in range(5):
+        issued = await one.begin("alice")
+        assert await two.check(issued.token)
+        await trusted(two)
+        receipt = await one.revoke(
+            session=issued.active.session.id if how == "session" else None,
+            principal="alice" if how == "principal" else None,
+            everyone=how == "everyone", cause="test",
+        )  # fmt: skip
+        assert two.peek(issued.token) is None
+        assert await reason(two, issued) is Reason.REVOKED
+        assert receipt.effective >= receipt.at
+
+
+async def test_no_check_says_yes_after_a_revocation_returned(one: Authority, two: Authority) -> None:
+    """Hundreds of sessions, each checked on the other node without a pause while it is revoked here."""
+    rounds, at_once = 5, 60
+    late = checks = 0
+    over: set[str] = set()
+
+    async def check_on(issued: Issued) -> None:
+        nonlocal late, checks
+        for _ in range(10_000):
+            before = issued.active.session.id in over
+            found = await two.check(issued.token, touch=False)
+            checks += 1
+            late += bool(found) and before
+            if not found and before:
+                return
+            await asyncio.sleep(0.002)
+
+    async def revoke(issued: Issued) -> None:
+        await one.revoke(session=issued.active.session.id, cause="test")
+        over.add(issued.active.session.id)
+
+    for number in range(rounds):
+        held = [await one.begin(f"person{number}-{each % 7}") for each in range(at_once)]
+        await asyncio.gather(*map(check_on, held), *map(revoke, held))
+    assert (late, len(over)) == (0, rounds * at_once)
+    assert checks > 2 * rounds * at_once
+
+
+async def test_a_tracked_connection_that_is_cut_ends_trust_and_comes_back(one: Authority, engine: Server) -> None:
+    """Review 3."""
+    issued = await one.begin("alice")
+    assert await one.check(issued.token)
+    await trusted(one)
+    following = store_of(one)._following
+    assert following is not None
+    wire = following._wire
+    assert wire is not None
+    assert ":1" in engine.ask("CLIENT", "KILL", "ID", wire.client)
+    await asyncio.wait_for(asyncio.shield(wire.closed), 5)
+    assert not one.store.current(one.clock.elapsed())
+    assert len(one._near) == 0
+    assert await reason(one, issued) in (None, Reason.UNAVAILABLE)
+    await trusted(one)
+    assert following._wire is not wire
+    assert await one.check(issued.token)
+
+
+async def test_a_connection_that_tracks_no_more_ends_trust(one: Authority, engine: Server) -> None:
+    """Review 3: the socket lives, and answers; the subscription is gone."""
+    await trusted(one)
+    following = store_of(one)._following
+    assert following is not None
+    assert following._wire is not None
+    await following._wire.call("CLIENT", "TRACKING", "OFF")
+    await until(lambda: not one.store.current(one.clock.elapsed()))
+
+
+async def test_no_pong_overtakes_an_invalidation(one: Authority, two: Authority) -> None:
+    """A probe of what the proof rests on: an ending that was acknowledged before a ping was sent has been announced
+    by the time the ping is answered."""
+    following = store_of(two)._following
+    assert following is not None
+    assert following._wire is not None
+    for _ in range(200):
+        issued = await one.begin("alice")
+        ended = await one.store.end(End(session=issued.active.session.id, cause="probe"))
+        await following._ask(following._wire)
+        told = following._last_told[issued.active.session.partition]
+        assert told >= ended.mark
+
+
+async def test_everything_is_flushed(one: Authority, engine: Server) -> None:
+    """Sessions are lost, nobody is let in by what was cached, and sign-in goes on."""
+    issued = await one.begin("alice")
+    assert await one.check(issued.token)
+    engine.ask("FLUSHALL")
+    await until(lambda: one.peek(issued.token) is None)
+    await until_reason(one, issued, Reason.UNKNOWN)
+    assert await one.check((await one.begin("alice")).token)
+
+
+@pytest.mark.parametrize("how", ["session", "disable", "everyone"])
+async def test_an_engine_that_lost_a_revocation_is_believed_only_after_it_was_applied_again(
+    one: Authority, engine: Server, how: str
+) -> None:
+    """Review 1: SAVE, revoke, kill -9, restart from the snapshot."""
+    issued, other = await one.begin("alice"), await one.begin("bob")
+    engine.ask("SAVE")
+    if how == "session":
+        await one.revoke(session=issued.active.session.id, cause="test")
+    elif how == "disable":
+        await one.disable("alice", cause="test")
+    else:
+        await one.revoke(everyone=True, cause="test")
+    engine.kill()
+    with contextlib.suppress(SessileError):
+        await one.store.read(issued.active.digest)
+    engine.start()
+    wanted = Reason.DISABLED if how == "disable" else Reason.REVOKED
+    await until_reason(one, issued, wanted)
+    assert await reason(one, other) is (Reason.REVOKED if how == "everyone" else None)
+
+
+async def test_a_new_node_on_an_engine_that_went_back(
+    make: Callable[[], Authority], one: Authority, engine: Server
+) -> None:
+    """It has seen nothing itself: the journal tells it."""
+    issued = await one.begin("alice")
+    engine.ask("SAVE")
+    await one.revoke(session=issued.active.session.id, cause="test")
+    await one.close()
+    engine.kill()
+    engine.start()
+    async with make() as fresh:
+        assert await reason(fresh, issued) is Reason.REVOKED
+
+
+async def test_an_engine_that_is_away_is_no_logout(one: Authority, engine: Server) -> None:
+    issued = await one.begin("alice")
+    assert await one.check(issued.token)
+    engine.ask("SAVE")
+    engine.kill()
+    await until(lambda: not one.store.current(one.clock.elapsed()))
+    assert await reason(one, issued) is Reason.UNAVAILABLE
+    with pytest.raises(StoreUnavailable):
+        await one.begin("alice")
+    engine.start()
+    await until_reason(one, issued, None)
+
+
+async def test_an_engine_that_is_stopped(one: Authority, engine: Server) -> None:
+    """It holds the connection and answers nothing: trust runs out by the clock."""
+    issued = await one.begin("alice")
+    assert await one.check(issued.token)
+    await trusted(one)
+    engine.signal(signal.SIGSTOP)
+    try:
+        await until(lambda: one.peek(issued.token) is None, 2.0)
+        assert await reason(one, issued) is Reason.UNAVAILABLE
+    finally:
+        engine.signal(signal.SIGCONT)
+    await until_reason(one, issued, None)
+
+
+async def test_an_ending_while_the_engine_is_away_comes_into_force_with_it(
+    one: Authority, two: Authority, engine: Server
+) -> None:
+    """Review 12: the journal has it; whoever asked for it is told that it is uncertain."""
+    issued = await one.begin("alice")
+    assert await one.check(issued.token)
+    uid = (await one.principal("alice")).uid
+    engine.ask("SAVE")
+    engine.kill()
+    with pytest.raises((StoreUnavailable, RevocationUncertain)):
+        await one.store.end(End(uid=uid, status=Status.DISABLED, cause="test"))
+    engine.start()
+    await until_reason(two, issued, Reason.DISABLED)
+
+
+async def test_a_process_that_died_before_it_applied_what_it_journalled(
+    one: Authority, two: Authority, tmp_path: Path
+) -> None:
+    """Review 12: any node applies it within a second, and the first to open does before anything else."""
+    issued = await one.begin("alice")
+    assert await two.check(issued.token)
+    store = store_of(one)
+
+    async def dies(*_: object) -> None:
+        raise StoreUnavailable("the process is gone")
+
+    assert store._reach is not None
+    store._reach.apply = dies  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreUnavailable):
+        await store.end(End(session=issued.active.session.id, cause="test"))
+    with sqlite3.connect(tmp_path / "directory.db") as db:
+        assert db.execute("SELECT count(*) FROM event WHERE session = ?", (issued.active.session.id,)).fetchone() == (
+            2,
+        )
+    db.close()
+    await until_reason_is_revoked(two, issued)
+
+
+async def until_reason_is_revoked(authority: Authority, issued: Issued) -> None:
+    deadline = time.monotonic() + 5
+    while await reason(authority, issued) is not Reason.REVOKED:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_scripts_that_the_engine_forgot_are_sent_again(one: Authority, engine: Server) -> None:
+    issued = await one.begin("alice")
+    engine.ask("SCRIPT", "FLUSH")
+    await until_reason(one, issued, None)
+    assert (await one.begin("bob")).active
+
+
+async def test_another_directory_is_not_served(one: Authority, engine: Server, tmp_path: Path) -> None:
+    """Nor does it empty what is not its own."""
+    issued = await one.begin("alice")
+    other = Authority(f"{engine.url}/0", directory=f"sqlite:///{tmp_path}/other.db")
+    store_of(other)._patience = timedelta(seconds=1)
+    with pytest.raises(StoreUnavailable, match="another directory"):
+        await other.open()
+    assert isinstance(await one.check(issued.token), Active)
+
+
+async def test_the_engine_drops_what_is_over_by_itself(one: Authority, engine: Server) -> None:
+    """Every key of a session has an end; epochs have none."""
+    await one.begin("alice")
+    uid = (await one.principal("alice")).uid
+    place = f"{{s:{home(uid)}}}"
+    keys = [key for key in engine.ask("KEYS", f"\\{place}*").split("\r\n") if key.startswith(place)]
+    ends = {key.removeprefix(place)[:4]: int(engine.ask("PTTL", key).removeprefix(":")) for key in keys}
+    for forever in ("prn_", "poli", "ever", "mark", "delt"):
+        assert ends[forever] == -1
+    # Its SHA-256 need not be text: the token's key is the one that is left.
+    assert ends["ses_"] > 0
+    assert ends["of:p"] > 0
+
+
+async def test_without_a_directory_it_is_refused(engine: Server) -> None:
+    with pytest.raises(ValueError, match="directory"):
+        Authority(f"{engine.url}/0")
+    with pytest.raises(ValueError, match="directory"):
+        Authority("memory:", directory="sqlite:///x.db")
