@@ -57,7 +57,8 @@ async def test_the_size_of_the_write_ahead_log_is_a_metric(world: World) -> None
     client = await world.client()
 
     async def size() -> int:
-        [line] = [line for line in (await client.get("/metrics")).text.splitlines() if line.startswith("sessile_sqlite")]
+        lines = (await client.get("/metrics")).text.splitlines()
+        [line] = [line for line in lines if line.startswith("sessile_sqlite_log_bytes ")]
         return int(line.split()[1])
 
     before = await size()

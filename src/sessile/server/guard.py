@@ -98,6 +98,9 @@ class Bodies:
         if not _fits(scope):
             await send_problem(send, MEDIA_TYPE)
             return
+        if _announced(scope) > MAX_BODY:
+            await send_problem(send, TOO_LARGE)  # at once: not after having waited for it
+            return
         body = b""
         while True:
             message = await receive()
@@ -123,6 +126,12 @@ class Bodies:
 
 def _has_body(scope: Scope) -> bool:
     return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+
+def _announced(scope: Scope) -> int:
+    """The length of the body as the client says it; 0 where it does not."""
+    said = dict(scope["headers"]).get(b"content-length", b"")
+    return int(said) if said.isdigit() and len(said) < 20 else 0 if not said else MAX_BODY + 1
 
 
 def _fits(scope: Scope) -> bool:
