@@ -83,6 +83,18 @@ async def test_a_body_that_does_not_say_how_long_it_is(world: World) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("length", ["65537", "99999999999", "9" * 5_000, "-1", "0x10", "1, 1"])
+async def test_a_body_that_says_it_is_too_long_is_not_waited_for(world: World, length: str) -> None:
+    client = await world.signed_in("alice")
+
+    async def asked_for() -> Any:
+        pytest.fail("the body was read")
+        yield b""
+
+    headers = {"Content-Type": "application/json", "Content-Length": length}
+    is_problem(await client.post("/api/v1/keys", content=asked_for(), headers=headers), 413)
+
+
 @pytest.mark.requirement("ASVS V7.2.1")
 async def test_cookies(world: World) -> None:
     """Review 19: a name that another parser would trim, the name twice, other spellings: none counts."""

@@ -131,7 +131,9 @@ def _has_body(scope: Scope) -> bool:
 def _announced(scope: Scope) -> int:
     """The length of the body as the client says it; 0 where it does not."""
     said = dict(scope["headers"]).get(b"content-length", b"")
-    return int(said) if said.isdigit() and len(said) < 20 else 0 if not said else MAX_BODY + 1
+    if not said:
+        return 0
+    return int(said) if said.isdigit() and len(said) < 20 else MAX_BODY + 1
 
 
 def _fits(scope: Scope) -> bool:
