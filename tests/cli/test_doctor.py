@@ -13,7 +13,7 @@ import pytest
 from sessile import Authority, Policy
 from sessile.clock import SystemClock
 from sessile.near import NearCache
-from sessile.server.key import open_key
+from sessile.server.key import open_keys
 from sessile.stores import open_url
 from tests.program import Program
 
@@ -33,7 +33,7 @@ async def with_key(program: Program) -> Path:
     store = open_url(f"sqlite:///{program.database}", clock=SystemClock(), create=False)
     path = program.database.with_suffix(".key")
     await store.open(NearCache(1))
-    await open_key(store, path)
+    await open_keys(store, path)
     await store.close()
     return path
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sessile import Authority
-from sessile.server.key import KeyUnusable, open_key
+from sessile.server.key import KeyUnusable, open_keys
 from tests.program import PERSON_PASSWORD, Program
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -64,15 +64,15 @@ async def test_a_key_that_is_lost_for_good_is_forgotten_as_the_runbook_says(tmp_
     program.ok("user", "add", "alice", "--password-stdin", input=PERSON_PASSWORD)
     url, key = f"sqlite:///{program.database}", tmp_path / "sessile.key"
     async with Authority(url) as authority:
-        lost = await open_key(authority.store, key)
+        lost = await open_keys(authority.store, key)
     key.unlink()
     async with Authority(url) as authority:
         with pytest.raises(KeyUnusable):
-            await open_key(authority.store, key)
+            await open_keys(authority.store, key)
     statement = re.search(r'"(DELETE FROM fact [^"]*)"', PAGE.read_text(encoding="utf-8"))
     assert statement is not None
     with closing(sqlite3.connect(program.database)) as db:
         assert db.execute(statement[1]).rowcount == 1
         db.commit()
     async with Authority(url) as authority:
-        assert await open_key(authority.store, key) != lost
+        assert await open_keys(authority.store, key) != lost

@@ -45,7 +45,7 @@ def test_the_document_names_all_of_the_contract() -> None:
             "session", "session/step-up", "sessions", "sessions/{id}", "sessions/{id}/tree", "password", "containments",
             "containments/{id}", "principals",
             "principals/{id}", "principals/{id}/sessions", "revocations", "delegations", "keys", "keys/{id}", "revoke",
-            "introspect", "events",
+            "introspect", "events", "factors", "factors/{id}", "factors/totp", "factors/totp/{id}/confirm",
         )
     }  # fmt: skip
 

@@ -449,7 +449,9 @@ async def test_every_page(world: World, path: str, operator: bool) -> None:
     }.items():  # fmt: skip
         assert answer.headers[name] == value
     # Nothing that the policy would block, and no form that posts without its token.
-    assert not re.search(r"<script(?! src=./session/live.js. defer)|<style|\sstyle=|\son[a-z]+=|https?://(?!www\.w3\.org)", answer.text)
+    assert not re.search(
+        r"<script(?! src=./session/live.js. defer)|<style|\sstyle=|\son[a-z]+=|https?://(?!www\.w3\.org)", answer.text
+    )
     forms = re.findall(r"<form[^>]*>.*?</form>", answer.text, re.DOTALL)
     for form in forms:
         if 'method="post"' in form:

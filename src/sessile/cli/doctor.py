@@ -22,7 +22,7 @@ from sessile.cli.common import Cli, bold, clean, count, every, green, local, red
 from sessile.cli.policy import beyond_standard
 from sessile.errors import SessileError
 from sessile.kernel.principal import OPERATOR, PrincipalKind, Status
-from sessile.server.key import KeyUnusable, open_key
+from sessile.server.key import KeyUnusable, open_keys
 from sessile.server.settings import Settings
 from sessile.stores.sqlite.filesystem import check_filesystem
 from sessile.stores.sqlite.schema import APPLICATION_ID, migrations
@@ -176,10 +176,10 @@ async def _contents(authority: Authority, database: str, path: Path) -> AsyncIte
 async def _key(authority: Authority, path: Path) -> Finding:
     key = Settings(database=f"sqlite:///{path}").key_path
     if await authority.store.fact("key_check") is None:
-        # `open_key` would make one: that is the first server's to do.
+        # `open_keys` would make one: that is the first server's to do.
         return Finding("secret key", "ok", "none yet: the first `sessile serve` makes it")
     try:
-        await open_key(authority.store, key)
+        await open_keys(authority.store, key)
     except KeyUnusable as error:
         what, _, cure = str(error).partition(": ")
         return Finding("secret key", "fail", what, cure)

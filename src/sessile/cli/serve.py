@@ -64,10 +64,10 @@ def serve(
 
 async def _prepare(cli: Cli, settings: Settings) -> None:
     """Make what is missing, and fail here, in one line, rather than in every worker."""
-    from sessile.server.key import open_key
+    from sessile.server.key import open_keys
 
     async with cli.authority(create=True) as authority:
-        await open_key(authority.store, settings.key_path)
+        await open_keys(authority.store, settings.key_path)
         if not len(await authority.store.principals(limit=1)):
             cli.note("nobody can sign in yet: sessile user add NAME --role operator")
 

@@ -8,16 +8,20 @@ from typing import Annotated, Final
 from fastapi import Depends, Path, Query
 
 from sessile.fastapi import CurrentAccess, CurrentActive, require
-from sessile.kernel.decide import Active, Requirement
+from sessile.kernel.decide import Active, Denied, Requirement
 from sessile.kernel.principal import OPERATOR
+from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session
-from sessile.server.models import SESSION_ID, Name
+from sessile.server.models import FACTOR_ID, SESSION_ID, Name
 from sessile.server.state import Server, server_of
+from sessile.web.access import AccessDenied
 
 FRESH: Final = Requirement(fresh=timedelta(minutes=15))
 """For ending one's own sessions (ASVS V7.5.2)."""
 FRESH_OPERATOR: Final = Requirement(fresh=timedelta(minutes=5), scopes=frozenset({OPERATOR}))
 """For what an operator does to everybody and to a principal's status."""
+SECOND_FACTOR: Final = Requirement(assurance=2, scopes=frozenset({OPERATOR}))
+"""For operators who have a second factor."""
 BELOW_POLICY: Final = Requirement(below_policy=True)
 
 Ours = Annotated[Server, Depends(server_of)]
@@ -32,7 +36,14 @@ async def _stepping_up(here: CurrentAccess, _session: Annotated[Session, require
     return await here.meet(BELOW_POLICY)
 
 
-async def _operator(active: CurrentActive, _session: Annotated[Session, require(scopes={OPERATOR})]) -> Active:
+async def _operator(
+    here: CurrentAccess, active: CurrentActive, server: Ours, _session: Annotated[Session, require(scopes={OPERATOR})]
+) -> Active:
+    session = active.session
+    if session.assurance < 2 and session.uid is not None and await server.factors.of(session.uid):
+        # Whoever has a second factor acts on others with both.
+        denied = Denied(reason=Reason.ASSURANCE, session=session.id)
+        raise AccessDenied(denied, SECOND_FACTOR, bearer=here.bearer)
     return active
 
 
@@ -47,3 +58,5 @@ SteppingUp = Annotated[Active, Depends(_stepping_up)]
 Fresh = Annotated[Active, Depends(_fresh)]
 """A person who proved itself in the last 15 minutes."""
 Operator = Annotated[Active, Depends(_operator)]
+"""Who holds the scope `operator`; with both factors, if they have a second one."""
+FactorPath = Annotated[str, Path(pattern=FACTOR_ID, description="The id of a factor.")]

@@ -1,7 +1,11 @@
 """The server's secret key: 32 random bytes in a file of its own, so that a copy of the database lacks it.
 
-It makes the synchroniser tokens of forms. A database remembers which key it belongs to (review 17): two servers
-that each made their own would refuse each other's forms, and later read each other's sealed secrets as garbage.
+It makes the synchroniser tokens of forms, and seals the secrets of factors. A database remembers which key it belongs
+to (review 17): two servers that each made their own would refuse each other's forms, and read each other's sealed
+secrets as garbage.
+
+The file may hold several keys, one a line, the newest first: that one is used, and what was sealed under an older
+one opens and is sealed anew when it is next used. The one that the database remembers has to stay among them.
 """
 
 from __future__ import annotations
@@ -20,15 +24,17 @@ from sessile.stores import Backend
 KEY_BYTES = 32
 _FACT = "key_check"
 _LABEL = b"sessile key check 1"
-_HEX = re.compile(rb"[0-9a-f]{%d}\n?" % (KEY_BYTES * 2))
+_HEX = re.compile(rb"(?:[0-9a-f]{%d}(?:\n|\Z))+" % (KEY_BYTES * 2))
+MOST_KEYS = 16
 
 
 class KeyUnusable(SessileError):
     """The key file cannot be used; the message names the cure and never the key."""
 
 
-async def open_key(store: Backend, path: Path | None) -> bytes:
-    """The server's key, made at the first start, and checked against what the store remembers.
+async def open_keys(store: Backend, path: Path | None) -> tuple[bytes, ...]:
+    """The server's keys, the newest first; the first one is made at the first start, and checked against what the
+    store remembers.
 
     `path=None`: a fresh key, for a store that dies with the process.
 
@@ -38,19 +44,20 @@ async def open_key(store: Backend, path: Path | None) -> bytes:
     """
     remembered = await store.fact(_FACT)
     if path is None:
-        key = secrets.token_bytes(KEY_BYTES)
+        keys: tuple[bytes, ...] = (secrets.token_bytes(KEY_BYTES),)
     else:
-        key = load_or_create_key(path, create=remembered is None)
-    check = hmac.digest(key, _LABEL, "sha256")
-    if not hmac.compare_digest(await store.set_fact(_FACT, check), check):
+        keys = load_or_create_keys(path, create=remembered is None)
+    checks = [hmac.digest(key, _LABEL, "sha256") for key in keys]
+    known = await store.set_fact(_FACT, checks[0])
+    if not any(hmac.compare_digest(known, check) for check in checks):
         raise KeyUnusable(
             f"{path} is not the key that this database belongs to: give the right file, or restore it from the backup"
         )
-    return key
+    return keys
 
 
-def load_or_create_key(path: Path, *, create: bool = True) -> bytes:
-    """The key in the file, or a new one in a new file (mode 0600). Several processes may start at once: one makes
+def load_or_create_keys(path: Path, *, create: bool = True) -> tuple[bytes, ...]:
+    """The keys in the file, or a new one in a new file (mode 0600). Several processes may start at once: one makes
     the file, all get its key. `create=False`: a missing file is an error.
 
     Raises:
@@ -69,17 +76,19 @@ def load_or_create_key(path: Path, *, create: bool = True) -> bytes:
         raise KeyUnusable(f"the key file {path} cannot be read or made: {error.strerror}") from error
 
 
-def _load(path: Path) -> bytes:
+def _load(path: Path) -> tuple[bytes, ...]:
     with open(path, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise KeyUnusable(f"{path} is not a regular file")
         if status.st_mode & 0o077:
             raise KeyUnusable(f"{path} can be read or changed by others: run chmod 600 {path}")
-        text = file.read(KEY_BYTES * 2 + 2)
+        text = file.read(MOST_KEYS * (KEY_BYTES * 2 + 1) + 1)
     if not _HEX.fullmatch(text):
-        raise KeyUnusable(f"{path} holds no key ({KEY_BYTES * 2} hexadecimal digits): restore it from the backup")
-    return bytes.fromhex(text.decode("ascii"))
+        raise KeyUnusable(
+            f"{path} holds no key ({KEY_BYTES * 2} hexadecimal digits, one key a line): restore it from the backup"
+        )
+    return tuple(bytes.fromhex(line) for line in text.decode("ascii").split())
 
 
 def _create(path: Path) -> None:

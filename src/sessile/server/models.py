@@ -8,6 +8,9 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sessile.factors.enrolled import LONGEST_NAME, Factor, factor_name
+from sessile.factors.totp import Enrolment
+from sessile.kernel.assurance import Method
 from sessile.kernel.event import Actor, Event
 from sessile.kernel.ids import check_session_id
 from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical, check_scopes, kind_of
@@ -17,6 +20,7 @@ from sessile.receipt import Receipt
 T = TypeVar("T")
 
 MAX_LIFETIME = 10 * 365 * 24 * 3600
+FACTOR_ID = r"^fct_[0-9abcdefghjkmnpqrstvwxyz]{26}$"
 SESSION_ID = r"^ses_[0-9abcdefghjkmnpqrstvwxyz]{27}$"
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(canonical)]
@@ -24,6 +28,10 @@ Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(canoni
 SessionId = Annotated[str, Field(pattern=SESSION_ID), AfterValidator(check_session_id)]
 Cause = Annotated[str, Field(min_length=1, max_length=200, description="Why, for the audit record and the person.")]
 Secret = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]
+Code = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra={"format": "password"})]
+FactorName = Annotated[
+    str, Field(max_length=LONGEST_NAME, description="What its person calls it."), AfterValidator(factor_name)
+]
 Scopes = Annotated[list[str], Field(max_length=100), AfterValidator(lambda found: sorted(check_scopes(found)))]
 Lifetime = Annotated[int, Field(ge=1, le=MAX_LIFETIME, description="Seconds; the policy may allow fewer.")]
 Label = Annotated[str, Field(max_length=200)]
@@ -42,9 +50,36 @@ class SignIn(Input):
     password: Secret
 
 
-class StepUp(Input):
+class PasswordStepUp(Input):
     method: Literal["password"]
     password: Secret
+
+
+class CodeStepUp(Input):
+    method: Literal["totp"]
+    code: Code
+
+
+StepUp = Annotated[PasswordStepUp | CodeStepUp, Field(discriminator="method")]
+
+
+class NewTotp(Input):
+    name: FactorName = ""
+
+
+class FactorChange(Input):
+    name: FactorName
+
+    @model_validator(mode="after")
+    def is_named(self) -> Self:
+        if not self.name:
+            raise ValueError("give the factor a name")
+        return self
+
+
+class TotpConfirmation(Input):
+    code: Code
+    end_others: Annotated[bool, Field(description="Also end my other sessions (ASVS V7.4.3).")] = False
 
 
 class NewPassword(Input):
@@ -151,9 +186,35 @@ class OwnSessionOut(SessionOut):
     """Methods that would raise the assurance of this session."""
 
     @classmethod
-    def own(cls, info: SessionInfo) -> Self:
-        # Passwords are the one factor of this version, and a session begins with one.
-        return cls(**_session(info), current=True, step_up=[])
+    def own(cls, info: SessionInfo, step_up: Sequence[Method]) -> Self:
+        return cls(**_session(info), current=True, step_up=[method.value for method in step_up])
+
+
+class FactorOut(Output):
+    """One way in which a person proves itself, beside the password."""
+
+    id: str
+    method: str
+    name: str
+    added: datetime
+    used: datetime | None
+    """When it last proved its person."""
+
+    @classmethod
+    def of(cls, factor: Factor) -> Self:
+        return cls(id=factor.id, method=factor.method, name=factor.name, added=factor.added, used=factor.used)
+
+
+class EnrolmentOut(Output):
+    id: str
+    secret: str
+    """The key in base 32. It is in this answer only."""
+    uri: str
+    """The same as `otpauth://totp/…`, to be shown as a QR code."""
+
+    @classmethod
+    def of(cls, enrolment: Enrolment) -> Self:
+        return cls(id=enrolment.factor.id, secret=enrolment.secret, uri=enrolment.uri)
 
 
 class HandedOut(SessionOut):

@@ -15,6 +15,7 @@ from sessile.errors import (
     SessileError,
 )
 from sessile.factors.password import Busy, SignInFailed, WeakPassword
+from sessile.factors.totp import CodeRefused
 from sessile.server.wording import TEXTS
 from sessile.web import access
 from sessile.web.problem import RETRY_AFTER, TYPE_PREFIX, Problem, bearer_challenge, cross_site
@@ -52,7 +53,7 @@ def problem(status: int, title: str, detail: str, kind: str, *headers: tuple[byt
 def problem_of(error: Exception, *, bearer: bool = False) -> Problem:
     """The problem that says an error."""
     match error:
-        case SignInFailed():
+        case SignInFailed() | CodeRefused():
             return problem(401, "Sign-in failed", str(error).capitalize() + ".", "sign_in_failed", bearer_challenge())
         case WeakPassword():
             return problem(422, "Password not accepted", str(error).capitalize() + ".", "password_rule")

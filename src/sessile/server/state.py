@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import jinja2
 from argon2 import PasswordHasher
@@ -13,8 +15,11 @@ from fastapi import Request
 
 from sessile.authority import Authority
 from sessile.clock import Clock
+from sessile.factors.enrolled import Factors
 from sessile.factors.password import Passwords
-from sessile.server.key import open_key
+from sessile.factors.sealing import Seal
+from sessile.factors.totp import Totp
+from sessile.server.key import open_keys
 from sessile.server.settings import Settings
 from sessile.server.wording import TEXTS
 from sessile.web.client import TrustedPeers
@@ -46,29 +51,58 @@ class Server:
         self.templates.globals["t"] = TEXTS
         self.checks: Counter[str] = Counter()
         """Requests by the outcome of their check, in this process: `active`, or why denied."""
-        self._key: bytes | None = None
+        self._opened: _Opened | None = None
 
     async def open(self) -> None:
         """Raises KeyUnusable, StoreUnavailable, Conflict: the server cannot start; the message names the cure."""
         await self.authority.open()
-        self._key = await open_key(self.authority.store, self.settings.key_path)
+        keys = await open_keys(self.authority.store, self.settings.key_path)
+        factors = Factors(self.authority, Seal(keys))
+        self._opened = _Opened(keys[0], factors, Totp(factors, issuer=_issuer(self.settings)))
 
     async def close(self) -> None:
         await self.authority.close()
 
     @property
     def key(self) -> bytes:
-        if self._key is None:
+        return self._made.key
+
+    @property
+    def factors(self) -> Factors:
+        return self._made.factors
+
+    @property
+    def totp(self) -> Totp:
+        return self._made.totp
+
+    @property
+    def _made(self) -> _Opened:
+        if self._opened is None:
             raise RuntimeError("the server was not opened: run it with its lifespan")
-        return self._key
+        return self._opened
 
     def now(self) -> datetime:
         return self.authority.clock.now().astimezone(UTC)
 
 
+@dataclass(frozen=True, repr=False)
+class _Opened:
+    """What needs the server's key."""
+
+    key: bytes
+    factors: Factors
+    totp: Totp
+
+
 def server_of(request: Request) -> Server:
     found: Server = request.app.state.server
     return found
+
+
+def _issuer(settings: Settings) -> str:
+    """What an authenticator app calls this server: its public name, where it has one."""
+    host = urlsplit(settings.origins[0]).hostname if settings.origins else None
+    return host.replace(":", ".") if host else "Sessile"
 
 
 def _beside(name: str, word: str) -> str:

@@ -116,6 +116,49 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Factors:
+    title: str = "How you sign in"
+    hint: str = "With a second factor, a stolen password alone lets nobody in."
+    none_hint: str = (
+        "Only your password protects this account. Add a second factor, and a stolen password is not enough."
+    )
+    password: str = "Password"
+    add_totp: str = "Add an authenticator app"
+    change: str = "Change"
+    change_label: str = "Change {name}"
+    last_used: str = "Last used"
+    added_at: str = "Added"
+    kinds: Mapping[str, str] = field(default_factory=lambda: _words(totp="Codes of an authenticator app"))
+    name: str = "Name"
+    name_hint: str = "What you will know it by, such as “phone”."
+    name_wrong: str = "Use 1 to {maximum} printable characters."
+    begin: str = "Continue"
+    begin_lead: str = "An app on your phone shows a code of six digits that changes every 30 seconds."
+    begin_hint: str = "Any app for one-time codes (TOTP) will do. Have it ready; the next page shows a picture for it."
+    cancel: str = "Cancel"
+    scan_title: str = "Scan this with your app"
+    scan: str = "Add an account in the app and let it take this picture."
+    picture: str = "QR code with the secret for your app"
+    secret: str = "No camera? Type this secret instead"
+    secret_hint: str = "Keep it to yourself: whoever has it can make your codes."
+    code: str = "Code"
+    code_hint: str = "The six digits that the app shows now."
+    confirm: str = "Confirm"
+    end_others: str = "Also sign out all my other sessions"
+    added: str = "Your second factor is added, and you confirmed it is you."
+    renamed: str = "The name is changed."
+    removed: str = "The second factor is removed. It lets nobody in any more."
+    rename: str = "Rename"
+    remove_title: str = "Remove it"
+    remove_hint: str = (
+        "Do this if it is lost or was seen by others. Without a second factor your password alone lets you in."
+    )
+    remove: str = "Remove"
+    needed_title: str = "Set up a second factor"
+    needed: str = "Here a password alone is not enough. Add a second factor, and you can go on."
+
+
+@dataclass(frozen=True, slots=True)
 class SessionWords:
     this_one: str = "This one"
     end: str = "End"
@@ -238,7 +281,16 @@ class StepUp:
     for_end_session: str = "You are about to end a session. Enter your password first."
     for_end_others: str = "You are about to sign out all your other sessions. Enter your password first."
     for_password: str = "You are about to change your password. Enter the current one first."
-    for_operator: str = "This acts on other people's access. Enter your password first."
+    for_operator: str = "This acts on other people's access. Prove first that it is you."
+    for_factor: str = "You are about to change how you sign in. Prove first that it is you."
+    for_second_factor: str = "Your password is right. One more step, and you are in."
+    for_anything: str = "Prove once more that it is you, and you go straight on."
+    code: str = "Code of your authenticator app"
+    code_hint: str = "The six digits that it shows now. Each code counts once."
+    wrong_code: str = "This code is wrong, or was used already. Wait for the next one and try again."
+    instead: Mapping[str, str] = field(
+        default_factory=lambda: _words(password="Use your password instead", totp="Use a code of your app instead")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +467,7 @@ class Texts:
     landing: Landing = field(default_factory=Landing)
     account: Account = field(default_factory=Account)
     events: Events = field(default_factory=Events)
+    factors: Factors = field(default_factory=Factors)
     session: SessionWords = field(default_factory=SessionWords)
     password: Password = field(default_factory=Password)
     step_up: StepUp = field(default_factory=StepUp)

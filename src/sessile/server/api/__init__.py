@@ -10,6 +10,7 @@ from sessile.server.api import (
     containments,
     delegations,
     events,
+    factors,
     introspect,
     keys,
     password,
@@ -26,8 +27,8 @@ PREFIX: Final = "/api/v1"
 def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
-        session, sessions, password, principals, revocations, containments, delegations, keys, revoke, introspect,
-        events,
+        session, sessions, password, factors, principals, revocations, containments, delegations, keys, revoke,
+        introspect, events,
     ]  # fmt: skip
     for noun in nouns:
         found.include_router(noun.router)

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Response
 
 from sessile.fastapi import CurrentAccess
 from sessile.server.access import Ours, SteppingUp
-from sessile.server.models import OwnSessionOut, SignIn, StepUp
+from sessile.server.models import CodeStepUp, OwnSessionOut, SignIn, StepUp
+from sessile.server.proving import own_session_out
 
 router = APIRouter(tags=["Session"])
 
@@ -21,20 +22,27 @@ async def begin(body: SignIn, server: Ours, here: CurrentAccess) -> OwnSessionOu
         body.username, body.password, client=here.client, replaces=await here.replaceable()
     )
     here.sign_in(issued)
-    return OwnSessionOut.own(await server.authority.session(issued.active.session.id))
+    return await own_session_out(server, issued.active)
 
 
 @router.get("/session", summary="Who am I")
 async def show(server: Ours, active: SteppingUp) -> OwnSessionOut:
     """The session that the cookie or the bearer token names."""
-    return OwnSessionOut.own(await server.authority.session(active.session.id))
+    return await own_session_out(server, active)
 
 
 @router.post("/session/step-up", summary="Step up, or authenticate again")
 async def step_up(body: StepUp, server: Ours, here: CurrentAccess, active: SteppingUp) -> OwnSessionOut:
-    """A new authentication event in this session: its token is new, the old one over, both limits start anew."""
-    here.sign_in(await server.passwords.verify_again(active, body.password, client=here.client))
-    return OwnSessionOut.own(await server.authority.session(active.session.id))
+    """A new authentication event in this session: its token is new, the old one over, both limits start anew.
+
+    A code counts once.
+    """
+    if isinstance(body, CodeStepUp):
+        issued = await server.totp.step_up(active, body.code, client=here.client)
+    else:
+        issued = await server.passwords.verify_again(active, body.password, client=here.client)
+    here.sign_in(issued)
+    return await own_session_out(server, issued.active)
 
 
 @router.delete("/session", status_code=204, response_class=Response, summary="Sign out")

@@ -1,4 +1,4 @@
-"""`/account`: one's own sessions, password and step-up."""
+"""`/account`: one's own sessions and password."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active, demand
 from sessile.kernel.session import SessionInfo, SessionKind
 from sessile.receipt import Receipt
-from sessile.server.access import FRESH, Ours, Person, SessionPath, SteppingUp
+from sessile.server.access import FRESH, Ours, Person, SessionPath
 from sessile.server.ending import ENDED_BY_ONESELF, end_others, own_session
-from sessile.server.pages.render import HOME, STEP_UP, CheckedForm, go, page, text
+from sessile.server.pages.render import HOME, CheckedForm, go, page, text
 from sessile.server.pages.sign_in import SIGNED_OUT, throttled, wait
+from sessile.server.pages.step_up import step_up_first
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
-from sessile.web.access import Access
-from sessile.web.return_to import safe_path
 
 router = APIRouter(prefix=HOME)
 
@@ -38,26 +37,30 @@ async def show(request: Request, server: Ours, active: Person, here: CurrentAcce
         request, "account.html", now=server.now(), current=session.id,
         sessions=sorted(browsers, key=lambda info: info.id != session.id), handed_out=[*given, *others],
         events=await store.events(uid=session.uid, latest=True, limit=EVENTS), fresh=_fresh(server, active),
-        notice=here.data.pop("notice", None),
+        factors=await server.factors.of(session.uid or ""), notice=here.data.pop("notice", None),
     )  # fmt: skip
 
 
 @router.post("/sessions/end-others")
-async def end_all_others(server: Ours, active: Person, here: CurrentAccess, _form: CheckedForm) -> Response:
+async def end_all_others(
+    request: Request, server: Ours, active: Person, here: CurrentAccess, _form: CheckedForm
+) -> Response:
     if not _fresh(server, active):
-        return step_up_first(here, TEXTS.step_up.for_end_others, HOME)
+        return step_up_first(request, here, TEXTS.step_up.for_end_others, HOME)
     receipt = await end_others(server, active)
     here.data["notice"] = _said(server, TEXTS.account.ended_others, receipt)
     return go(HOME)
 
 
 @router.post("/sessions/{id}/end")
-async def end_one(id: SessionPath, server: Ours, active: Person, here: CurrentAccess, _form: CheckedForm) -> Response:
+async def end_one(
+    id: SessionPath, request: Request, server: Ours, active: Person, here: CurrentAccess, _form: CheckedForm
+) -> Response:
     if id == active.session.id:
         await here.sign_out()
         return go(SIGNED_OUT)
     if not _fresh(server, active):
-        return step_up_first(here, TEXTS.step_up.for_end_session, HOME)
+        return step_up_first(request, here, TEXTS.step_up.for_end_session, HOME)
     info: SessionInfo = await own_session(server, active, id)
     receipt = await server.authority.revoke(session=info.id, cause=ENDED_BY_ONESELF, by=active)
     here.data["notice"] = _said(server, TEXTS.account.ended, receipt)
@@ -90,29 +93,6 @@ async def change_password(
     return go(HOME)
 
 
-@router.get("/step-up")
-async def ask_step_up(request: Request, _active: SteppingUp, here: CurrentAccess) -> Response:
-    return _step_up_form(request, here)
-
-
-@router.post("/step-up")
-async def step_up(request: Request, server: Ours, active: Person, here: CurrentAccess, form: CheckedForm) -> Response:
-    try:
-        issued = await server.passwords.verify_again(active, text(form, "password"), client=here.client)
-    except SignInFailed:
-        return _step_up_form(request, here, status=422, error=TEXTS.step_up.wrong)
-    except Busy:
-        return throttled(_step_up_form(request, here, status=429, error=wait()))
-    here.sign_in(issued)
-    return go(_next(here.data.pop("step_up", None)))
-
-
-def step_up_first(here: Access, purpose: str, path: str) -> Response:
-    """Ask for the password, then go on to `path`. The session keeps both."""
-    here.data["step_up"] = {"purpose": purpose, "next": path}
-    return go(STEP_UP)
-
-
 def _fresh(server: Server, active: Active) -> bool:
     return demand(active.session, FRESH, server.now()) is None
 
@@ -129,17 +109,3 @@ def _rule(error: WeakPassword) -> str:
 
 def _password_form(request: Request, *, status: int = 200, **context: Any) -> Response:
     return page(request, "password.html", status=status, minimum=MINIMUM, maximum=MAXIMUM, **context)
-
-
-def _step_up_form(request: Request, here: Access, *, status: int = 200, **context: Any) -> Response:
-    kept = here.data.get("step_up")
-    purpose = kept.get("purpose") if isinstance(kept, dict) else None
-    return page(
-        request, "step_up.html", status=status, purpose=purpose or TEXTS.step_up.for_operator,
-        cancel_href=_next(kept), **context,
-    )  # fmt: skip
-
-
-def _next(kept: object) -> str:
-    path = kept.get("next") if isinstance(kept, dict) else None
-    return safe_path(path if isinstance(path, str) else None) or HOME

@@ -19,8 +19,8 @@ from sessile.kernel.session import SessionInfo, SessionKind
 from sessile.receipt import Receipt
 from sessile.server.access import FRESH_OPERATOR, After, Operator, Ours, PrincipalPath, SessionPath
 from sessile.server.api.principals import owner_name
-from sessile.server.pages.account import step_up_first
 from sessile.server.pages.render import CheckedForm, page, text
+from sessile.server.pages.step_up import step_up_first, typed_before
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
 from sessile.web.access import Access
@@ -209,8 +209,8 @@ async def revoke_everyone(
 
 def _ask(request: Request, server: Server, here: Access, active: Active, act: Act) -> Response:
     if act.fresh and demand(active.session, FRESH_OPERATOR, server.now()) is not None:
-        return step_up_first(here, TEXTS.step_up.for_operator, act.path)
-    return _confirm(request, act)
+        return step_up_first(request, here, TEXTS.step_up.for_operator, act.path)
+    return _confirm(request, act, cause=typed_before(here, act.path).get("cause", ""))
 
 
 async def _do(request: Request, server: Server, here: Access, active: Active, form: FormData, act: Act) -> Response:
@@ -221,7 +221,7 @@ async def _do(request: Request, server: Server, here: Access, active: Active, fo
         said = TEXTS.confirm.cause_long.format(maximum=MAX_CAUSE)
         return _confirm(request, act, status=422, cause=cause, errors={"cause": said})
     if act.fresh and demand(active.session, FRESH_OPERATOR, server.now()) is not None:
-        return step_up_first(here, TEXTS.step_up.for_operator, act.path)
+        return step_up_first(request, here, TEXTS.step_up.for_operator, act.path, cause=cause)
     receipt = await act.end(active, cause)
     return page(
         request, "receipt.html", now=server.now(), receipt=receipt, subject=act.subject, back_href=act.back,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import FormData
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
+from sessile.kernel.decide import Active
 from sessile.kernel.principal import OPERATOR
 from sessile.kernel.reason import Cure, Reason
-from sessile.server.access import Person
+from sessile.server.access import SteppingUp
 from sessile.server.problems import FormRefused, respond, wants_page
 from sessile.server.state import Server, server_of
 from sessile.server.wording import TEXTS
@@ -32,11 +33,16 @@ _IN_PATH: Final = "/-._~!$&'()*+,;=:@"
 _INTERNAL: Final = Problem(500, "Internal error", TEXTS.problem.detail[500])
 
 
-def page(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-    """A page. Where somebody is signed in it says so, and its forms carry this session's token."""
+def page(
+    request: Request, template: str, *, status: int = 200, active: Active | None = None, **context: Any
+) -> HTMLResponse:
+    """A page. Where somebody is signed in it says so, and its forms carry this session's token.
+
+    `active`: the proof of a session that is below its policy's assurance, for the pages of the step-up.
+    """
     server = server_of(request)
     here: Access | None = request.scope.get("sessile")
-    active = None if here is None else here.active
+    active = active or (None if here is None else here.active)
     if active is not None and active.session.principal is not None:
         context.setdefault("person", {"name": active.session.principal, "operator": OPERATOR in active.session.scopes})
         context.setdefault("form_token", form_token(server.key, active.session.id))
@@ -49,8 +55,9 @@ def go(path: str) -> RedirectResponse:
     return RedirectResponse(path, 303)
 
 
-async def checked_form(request: Request, active: Person) -> FormData:
-    """A form that was made for this session (63B-4 5.1).
+async def checked_form(request: Request, active: SteppingUp) -> FormData:
+    """A form that was made for this session (63B-4 5.1). It may be below its policy's assurance: what the form does
+    is demanded by its route.
 
     Raises:
         FormRefused: it was not.
@@ -88,7 +95,7 @@ def kept(request: Request, cookie: CookieSpec) -> str | None:
 def remember(server: Server, response: Response, path: str | None) -> None:
     """Keep where to go on after signing in: ten minutes, in a cookie of its own (decision 0004)."""
     safe = safe_path(path)
-    if safe is not None and not safe.startswith((LOGIN, "/logout")):
+    if safe is not None and not safe.startswith((LOGIN, "/logout", STEP_UP)):
         keep(response, server.return_cookie, quote(safe, safe="/"), _RETURN_SECONDS)
 
 
@@ -107,6 +114,11 @@ async def render_problem(request: Request, problem: Problem) -> Response:
         response: Response = go(LOGIN)
         remember(server, response, asked if request.method == "GET" else None)
         return response
+    if problem.cure == Cure.STEP_UP:
+        # Back to the page that asked, or that had the form.
+        response = go(STEP_UP)
+        remember(server, response, asked if request.method == "GET" else _referring(request))
+        return response
     if problem.reason == Reason.SUPERSEDED and request.method == "GET" and kept(request, server.retry_cookie) is None:
         # The browser holds the new token by now. Once: a browser that does not would go round in circles.
         response = go(safe_path(asked) or HOME)
@@ -118,6 +130,12 @@ async def render_problem(request: Request, problem: Problem) -> Response:
     )  # fmt: skip
     response.raw_headers.extend(problem.headers)
     return response
+
+
+def _referring(request: Request) -> str | None:
+    """The page of this server that a form was on; only its path counts, and a path is all that is kept."""
+    found = urlsplit(request.headers.get("referer", ""))
+    return found.path + (f"?{found.query}" if found.query else "")
 
 
 def _asked(request: Request) -> str:

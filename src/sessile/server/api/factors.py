@@ -1,0 +1,71 @@
+"""`/factors`: how I prove who I am, beside the password."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from sessile.fastapi import CurrentAccess
+from sessile.server.access import FactorPath, Ours, SteppingUp
+from sessile.server.ending import end_others
+from sessile.server.models import (
+    EnrolmentOut,
+    FactorChange,
+    FactorOut,
+    NewTotp,
+    OwnSessionOut,
+    PageOut,
+    TotpConfirmation,
+)  # fmt: skip
+from sessile.server.proving import own_session_out
+
+router = APIRouter(tags=["Factors"])
+
+
+@router.get("/factors", summary="List my factors")
+async def list_own(server: Ours, active: SteppingUp) -> PageOut[FactorOut]:
+    """Those that count, the oldest first; the password is not among them."""
+    found = await server.factors.of(active.session.uid or "")
+    return PageOut(items=[FactorOut.of(factor) for factor in found], next=None)
+
+
+@router.post("/factors/totp", status_code=201, summary="Begin to add an authenticator app")
+async def begin_totp(body: NewTotp, server: Ours, active: SteppingUp) -> EnrolmentOut:
+    """The app counts once `confirm` has seen one of its codes, which has ten minutes.
+
+    Needs an authentication of the last five minutes, and assurance 2 of whoever has a second factor already.
+    """
+    return EnrolmentOut.of(await server.totp.enrol(active, name=body.name))
+
+
+@router.post("/factors/totp/{id}/confirm", summary="Confirm an authenticator app by a code")
+async def confirm_totp(
+    id: FactorPath, body: TotpConfirmation, server: Ours, here: CurrentAccess, active: SteppingUp
+) -> OwnSessionOut:
+    """From now on the app counts. The code is an authentication: this session goes on with a new token."""
+    issued = await server.totp.confirm(active, id, body.code, client=here.client)
+    here.sign_in(issued)
+    if body.end_others:
+        await end_others(server, issued.active)
+    return await own_session_out(server, issued.active)
+
+
+@router.patch("/factors/{id}", summary="Rename a factor")
+async def rename(
+    id: FactorPath, body: FactorChange, server: Ours, here: CurrentAccess, active: SteppingUp
+) -> FactorOut:
+    """Needs what adding one needs."""
+    return FactorOut.of(await server.factors.rename(active, id, body.name, client=here.client))
+
+
+@router.delete("/factors/{id}", summary="Remove a factor")
+async def remove(
+    id: FactorPath, server: Ours, here: CurrentAccess, active: SteppingUp,
+    end_others_too: Annotated[bool, Query(alias="end_others", description="Also end my other sessions.")] = False,
+) -> FactorOut:  # fmt: skip
+    """It proves nothing from now on. Needs what adding one needs."""
+    removed = await server.factors.remove(active, id, client=here.client)
+    if end_others_too:
+        await end_others(server, active)
+    return FactorOut.of(removed)
