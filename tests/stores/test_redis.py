@@ -22,7 +22,8 @@ from sessile.kernel.reason import Reason
 from sessile.receipt import Issued
 from sessile.stores.protocol import End
 from sessile.stores.redis import RedisStore
-from tests.engines_redis import Server, binaries, binary, server
+from sessile.stores.redis.health import warnings
+from tests.engines_redis import Server, binaries, binary, server, valkey_binary
 
 pytestmark = pytest.mark.anyio
 
@@ -339,3 +340,40 @@ async def test_without_a_directory_it_is_refused(engine: Server) -> None:
         Authority(f"{engine.url}/0")
     with pytest.raises(ValueError, match="directory"):
         Authority("memory:", directory="sqlite:///x.db")
+
+
+async def test_settings_that_lose_something_are_told(engine: Server, tmp_path: Path) -> None:
+    """Review 1, 25."""
+    engine.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    authority = Authority(f"{engine.url}/0", directory=f"sqlite:///{tmp_path}/directory.db")
+    async with authority:
+        told = await warnings(await store_of(authority).servers.wire("0"), quorum=False)
+        assert [one.split()[0] for one in told] == ["maxmemory-policy", "no"]
+        engine.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        engine.ask("CONFIG", "SET", "appendonly", "yes")
+        assert await warnings(await store_of(authority).servers.wire("0"), quorum=False) == []
+
+
+async def test_a_revocation_waits_for_a_majority(tmp_path: Path) -> None:
+    """Review 2: a primary that no replica acknowledges is believed by nobody, and ends nothing for good."""
+    with (
+        server(valkey_binary(), tmp_path / "one") as primary,
+        server(valkey_binary(), tmp_path / "two", "--replicaof", "127.0.0.1", str(primary.port)) as replica,
+    ):
+        url = f"{primary.url}/0?reach=quorum&members=2"
+        async with Authority(url, directory=f"sqlite:///{tmp_path}/directory.db") as authority:
+            issued, other = await authority.begin("alice"), await authority.begin("bob")
+            assert await authority.check(issued.token)
+            await trusted(authority)
+            await authority.revoke(session=issued.active.session.id, cause="test")
+            replica.signal(signal.SIGSTOP)
+            try:
+                await until(lambda: not authority.store.current(authority.clock.elapsed()))
+                assert await reason(authority, other) is Reason.UNAVAILABLE
+                with pytest.raises(StoreUnavailable):
+                    await authority.store.end(End(session=other.active.session.id, cause="test"))
+            finally:
+                replica.signal(signal.SIGCONT)
+            # Journalled or not, it is in force for all or for none.
+            await until(lambda: authority.store.current(authority.clock.elapsed()))
+            await until_reason(authority, issued, Reason.REVOKED)

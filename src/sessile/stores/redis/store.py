@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sessile.clock import Clock
-from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
+from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Snapshot
 from sessile.kernel.event import Actor, Event
@@ -42,6 +42,7 @@ from sessile.stores.redis import beginning, ending, journal, listing, rotation
 from sessile.stores.redis.applying import Applying
 from sessile.stores.redis.engine import Change, Engine
 from sessile.stores.redis.following import Following
+from sessile.stores.redis.health import warnings
 from sessile.stores.redis.journal import SQLDirectory
 from sessile.stores.redis.layout import tag
 from sessile.stores.redis.reach import Reach
@@ -103,6 +104,8 @@ class RedisStore:
             await self._facts()
             self._start()
             await self._wait()
+            for warning in await warnings(await self.servers.wire("0"), quorum=self.servers.members > 0):
+                logger.warning("%s", warning)
         except BaseException:
             await self.close()
             raise
@@ -219,10 +222,7 @@ class RedisStore:
         await rotation.touch(self._open_reach(), seen)
 
     async def end(self, end: End) -> Ended:
-        try:
-            return await self._do(ending.end(self._open_reach(), end))
-        except RevocationUncertain as error:
-            raise StoreUnavailable(str(error)) from error
+        return await self._do(ending.end(self._open_reach(), end))
 
     async def sessions(
         self, *, uid: str | None = None, giver: str | None = None, root: str | None = None, ended: bool = False,
