@@ -346,6 +346,42 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Story:
+    """One session, for operators: what a request of it would be told now, and what became of it."""
+
+    title: str = "Session: {name}"
+    live: str = "Live"
+    over: str = "Over"
+    now: str = "What a request would be told now"
+    let_in: str = "It would be let in."
+    denied: str = "It would be denied: {reason}."
+    until: str = "It ends {when} at the latest."
+    until_idle: str = "It ends {when} if nobody acts in it, and {overall} at the latest."
+    idle: str = "Nobody acted in it for as long as its policy allows, since {when}."
+    expired: str = "It reached its limit, {when}."
+    disabled: str = "{name} is disabled."
+    ended: str = "It was ended {when} by {by}: {cause}."
+    above: str = "It went with {label} of {name}, which it hung on."
+    epoch: str = "All sessions of {name}, or everybody's, were ended after it began: the audit record says by whom."
+    proved: str = "Proved by"
+    client: str = "Client"
+    scopes: str = "May"
+    from_: str = "Handed out by"
+    further: str = "and that by"
+    handed_out: str = "What it handed out"
+    handed_out_hint: str = "Delegations end with it. Keys outlive it."
+    nothing: str = "Nothing alive"
+    nothing_hint: str = "No delegation or key of this session is alive."
+    open: str = "Open"
+    open_label: str = "Open {label}, {id}"
+    events: str = "Its story"
+    no_events_hint: str = "The audit record has nothing about this session."
+    rule_overall: str = "Ends {overall} after the last authentication."
+    rule_idle: str = "Ends after {idle} without activity."
+    rule_assurance: str = "Needs assurance {assurance}."
+
+
+@dataclass(frozen=True, slots=True)
 class Confirm:
     revoke_session: str = "Revoke this session of {name}?"
     revoke_principal: str = "Revoke all sessions of {name}?"
@@ -473,6 +509,7 @@ class Texts:
     step_up: StepUp = field(default_factory=StepUp)
     console: Console = field(default_factory=Console)
     principal: Principal = field(default_factory=Principal)
+    story: Story = field(default_factory=Story)
     confirm: Confirm = field(default_factory=Confirm)
     receipt: Receipt = field(default_factory=Receipt)
     problem: Problem = field(default_factory=Problem)

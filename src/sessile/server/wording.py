@@ -13,6 +13,7 @@ from typing import Final
 from sessile.kernel.assurance import Authentication
 from sessile.kernel.decide import Denied
 from sessile.kernel.event import Event, EventName
+from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionInfo
 from sessile.server.texts import Texts
@@ -106,6 +107,36 @@ class Wording(Texts):
         if event.cause:
             return self.events.because.format(by=by, cause=self.cause(event.cause))
         return self.events.by.format(by=by)
+
+    def explain(self, session: SessionInfo, above: Sequence[SessionInfo], now: datetime) -> str:
+        """Why a request of this session would be let in, and until when; or why it would be denied."""
+        story, name = self.story, session.principal or self.session.unnamed
+        if session.live:
+            overall = self.ahead(session.expires, now)
+            idle = session.idle_expires
+            if idle is None or idle >= session.expires:
+                return story.until.format(when=overall)
+            return story.until_idle.format(when=self.ahead(idle, now), overall=overall)
+        if session.ended is not None:
+            by = self.events.actors.get(session.ended_by or "", session.ended_by)
+            cause = self.cause(session.cause or "")
+            return story.ended.format(when=self.ago(session.ended, now), by=by, cause=cause)
+        dead = next((one for one in above if not one.live), None) if session.parent is not None else None
+        if dead is not None:
+            return story.above.format(label=self.session_name(dead), name=dead.principal)
+        if session.reason is Reason.IDLE:
+            return story.idle.format(when=self.moment(session.last_seen, now))
+        if session.reason is Reason.EXPIRED:
+            return story.expired.format(when=self.moment(session.expires, now))
+        return (story.disabled if session.reason is Reason.DISABLED else story.epoch).format(name=name)
+
+    def rules(self, policy: Policy) -> list[str]:
+        """What a policy says about how long a session lives and what it needs."""
+        story = self.story
+        said = [story.rule_overall.format(overall=self.limit(policy.overall))]
+        if policy.idle is not None:
+            said.append(story.rule_idle.format(idle=self.limit(policy.idle)))
+        return [*said, story.rule_assurance.format(assurance=policy.assurance)]
 
     def why(
         self,

@@ -86,7 +86,7 @@ async def show_principal(
     roots = await server.authority.sessions(principal=found.name, after=after, limit=ROOTS)
     return page(
         request, "principal.html", now=server.now(), principal=found, operator=OPERATOR in found.scopes,
-        owner=await owner_name(server, found), tree=await _trees(server, roots),
+        owner=await owner_name(server, found), tree=await trees(server, roots),
         next_href=f"{_path(found.name)}?{urlencode({'after': roots.next})}" if roots.next is not None else None,
     )  # fmt: skip
 
@@ -257,7 +257,7 @@ async def _row(server: Server, one: Principal) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _trees(server: Server, roots: Iterable[SessionInfo]) -> list[Node]:
+async def trees(server: Server, roots: Iterable[SessionInfo]) -> list[Node]:
     trees = []
     for root in roots:
         nodes = {root.id: (top := Node(root))}
