@@ -8,8 +8,8 @@
 -- Not declared `no-writes`: a replica then refuses it, so that no check is ever answered by one.
 local tag = ARGV[1]
 local time = redis.call('TIME')
-local out = {time[1], time[2], redis.call('GET', KEYS[1]), redis.call('GET', tag .. 'delta'),
-             redis.call('GET', tag .. 'everyone')}
+local fixed = redis.call('MGET', KEYS[1], tag .. 'delta', tag .. 'everyone')
+local out = {time[1], time[2], fixed[1], fixed[2], fixed[3]}
 local seen = {}
 
 local function row(key)
