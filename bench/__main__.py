@@ -110,7 +110,7 @@ class Line:
 
 async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[Line], list[str]]:
     rounds = 5 if quick else 25
-    with engines.engines() as (found, missing):
+    with engines.engines(folder) as (found, missing):
         cached = await engines.measure_cached(found, rounds)
         tables = [
             Table(
@@ -129,7 +129,7 @@ async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[
         lines.append(Line(f"near cache: {size:,.0f} bytes an entry, with its session", {"near_cache_bytes": size}))
         sqlite = engines.Engine("SQLite", f"sqlite:///{folder / 'waits.db'}")
         for engine in (sqlite, *found):
-            waits = await asyncio.to_thread(engines.measure_waits, engine.url, engine.name, 6 if quick else 30)
+            waits = await asyncio.to_thread(engines.measure_waits, engine, 6 if quick else 30)
             lines += _waits(waits)
         every, many, turns = (20_000, 2_000, 5) if quick else (1_000_000, 100_000, 15)
         lines += _crowd(await engines.sqlite_crowd(folder, every, many, turns))

@@ -24,6 +24,8 @@ from bench.rounds import WALL, Figure, measure
 from sessile import Authority, Policy
 from sessile.cli.measuring import round_trip
 from tests.engines import Postgres, new_postgres
+from tests.engines_redis import redis_binary, valkey_binary
+from tests.engines_redis import server as redis_server
 
 FEW = 10
 IDENTIFIER = 26
@@ -35,6 +37,7 @@ class Engine:
     name: str
     url: str
     server: Postgres | None = None
+    directory: str | None = None
 
 
 @dataclass
@@ -62,7 +65,7 @@ class Crowd:
 
 
 @contextlib.contextmanager
-def engines() -> Iterator[tuple[list[Engine], list[str]]]:
+def engines(folder: Path) -> Iterator[tuple[list[Engine], list[str]]]:
     """Those that this machine has, started; and why others are missing."""
     found: list[Engine] = []
     missing: list[str] = []
@@ -74,13 +77,13 @@ def engines() -> Iterator[tuple[list[Engine], list[str]]]:
         else:
             server.database("bench")
             found.append(Engine("PostgreSQL", server.url("bench"), server))
-        missing.append("Redis and Valkey: this version has no store for them")
-        for engine in tuple(found):
+        for name, binary in (("Valkey", valkey_binary), ("Redis", redis_binary)):
             try:
-                Authority(engine.url)
-            except ValueError:
-                found.remove(engine)
-                missing.append(f"{engine.name}: this version has no store for it")
+                running = stack.enter_context(redis_server(binary(), folder / name.lower()))
+            except pytest.skip.Exception as skipped:
+                missing.append(f"{name}: {skipped.msg}")
+            else:
+                found.append(Engine(name, running.url, directory=f"sqlite:///{folder / name.lower() / 'accounts.db'}"))
         yield found, missing
 
 
@@ -88,9 +91,9 @@ def engines() -> Iterator[tuple[list[Engine], list[str]]]:
 
 
 @contextlib.asynccontextmanager
-async def _opened(url: str, capacity: int = 10_000) -> AsyncIterator[Authority]:
+async def _opened(url: str, capacity: int = 10_000, directory: str | None = None) -> AsyncIterator[Authority]:
     # Nobody is idle while the machine is busy.
-    async with Authority(url, policy=Policy.aal1(), capacity=capacity) as authority:
+    async with Authority(url, directory=directory, policy=Policy.aal1(), capacity=capacity) as authority:
         yield authority
 
 
@@ -98,13 +101,13 @@ async def measure_cached(found: Sequence[Engine], rounds: int) -> list[Figure]:
     """The memory store's first. Processor time of this thread."""
     figures = []
     async with contextlib.AsyncExitStack() as stack:
-        for name, url in (("memory", "memory:"), *((engine.name, engine.url) for engine in found)):
-            authority = await stack.enter_async_context(_opened(url))
+        for engine in (Engine("memory", "memory:"), *found):
+            authority = await stack.enter_async_context(_opened(engine.url, directory=engine.directory))
             tokens = await sessions(authority, 0)
             for token in tokens * 2:
                 if not await authority.check(token):
                     raise RuntimeError("denied")
-            figures.append(checks(authority, tokens, f"await check, {name}, cached"))
+            figures.append(checks(authority, tokens, f"await check, {engine.name}, cached"))
         await measure(figures, rounds)
     return figures
 
@@ -112,8 +115,8 @@ async def measure_cached(found: Sequence[Engine], rounds: int) -> list[Figure]:
 async def measure_uncached(engine: Engine, folder: Path, rounds: int) -> list[Figure]:
     """The bare round trip first. By the wall."""
     async with (
-        _opened(engine.url) as authority,
-        _opened(engine.url, 1) as cold,
+        _opened(engine.url, directory=engine.directory) as authority,
+        _opened(engine.url, 1, engine.directory) as cold,
         round_trip(engine.url, folder, authority) as bare,
     ):
         figures = [Figure(bare.what, bare.work)]
@@ -141,16 +144,17 @@ async def near_cache_bytes() -> float:
 # -- waits --------------------------------------------------------------------------------------------------------
 
 
-def measure_waits(url: str, name: str, seconds: float) -> Waits:
+def measure_waits(engine: Engine, seconds: float) -> Waits:
     """By the command that users run on their own engines."""
     command = [sys.executable, "-c", "import sys; from sessile.cli import main; sys.exit(main(sys.argv[1:]))"]
+    where = ["--database", engine.directory or engine.url, *(["--sessions", engine.url] if engine.directory else ())]
     done = subprocess.run(
-        [*command, "bench", "--database", url, "--yes", "--json", "--seconds", str(seconds), "--processes", "4"],
+        [*command, "bench", *where, "--yes", "--json", "--seconds", str(seconds), "--processes", "4"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"sessile bench on {name}: {done.stderr}")
-    return Waits(name, json.loads(done.stdout))
+        raise RuntimeError(f"sessile bench on {engine.name}: {done.stderr}")
+    return Waits(engine.name, json.loads(done.stdout))
 
 
 # -- very many sessions -------------------------------------------------------------------------------------------

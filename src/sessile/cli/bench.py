@@ -23,7 +23,7 @@ import typer
 from sessile.authority import Authority
 from sessile.checks import nanoseconds
 from sessile.cli import measuring
-from sessile.cli.bench_node import Nodes
+from sessile.cli.bench_node import Nodes, Place
 from sessile.cli.common import DATABASE, BadUsage, Cli, bold, confirm, green, red, refuse
 from sessile.cli.common import count as counted
 from sessile.cli.measuring import Cost, Spread, Work, in_turn, spread
@@ -113,14 +113,14 @@ async def bench(
     folder. On any other engine in principals of its own, named bench-…, whose sessions are ended and which are deleted
     when it is over; what it did stays in the audit record.
     """
-    if cli.database == "memory:":
+    if (cli.sessions or cli.database) == "memory:":
         raise BadUsage("memory: lives in one process only: there is nothing between processes to measure")
-    Authority(cli.database)  # refuses what is no store, before anything is asked
+    place = _place(cli)
+    place.authority(create=False)  # refuses what is no store, before anything is asked
     folder = _folder(cli)
     try:
-        url = cli.database
         if folder is not None:
-            url = f"sqlite:///{folder / 'sessile.db'}"
+            place = Place(f"sqlite:///{folder / 'sessile.db'}")
             cli.note(f"measuring in a file of its own, removed afterwards: {folder / 'sessile.db'}")
         else:
             cli.note(
@@ -130,7 +130,7 @@ async def bench(
             )
             confirm("Go on?", yes=yes)
         with _ending_well():
-            report = await _measure(cli, url, seconds, processes, folder)
+            report = await _measure(cli, place, seconds, processes, folder)
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -142,9 +142,15 @@ async def bench(
         refuse("a process accepted what had been revoked, after the revocation had returned: please report this")
 
 
+def _place(cli: Cli) -> Place:
+    if cli.sessions is None:
+        return Place(cli.database)
+    return Place(cli.sessions, cli.database)
+
+
 def _folder(cli: Cli) -> Path | None:
     """A new folder for a database of one's own, on the disk that is asked about; None where there is an engine."""
-    if not cli.database.startswith("sqlite:"):
+    if cli.sessions is not None or not cli.database.startswith("sqlite:"):
         return None
     beside = None if cli.database == DATABASE else cli.path.parent
     return Path(tempfile.mkdtemp(prefix="sessile-bench-", dir=beside))
@@ -163,24 +169,25 @@ def _ending_well() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-async def _measure(cli: Cli, url: str, seconds: float, processes: int, folder: Path | None) -> Report:
+async def _measure(cli: Cli, place: Place, seconds: float, processes: int, folder: Path | None) -> Report:
     share = {name: part * seconds for name, part in _SHARES.items()}
     began = time.monotonic()
-    async with Authority(url, create=folder is not None) as authority, _guests(cli, authority, folder) as guests:
+    create = folder is not None
+    async with place.authority(create=create) as authority, _guests(cli, authority, folder) as guests:
         cli.note("checks: from the near cache, from the store, and what they are compared with …")
-        floors, checks = await _checks(authority, url, folder, guests, share["check"])
+        floors, checks = await _checks(authority, place, folder, guests, share["check"])
         cli.note("beginning sessions …")
         begin = await _begin(guests, share["begin"])
         cli.note("revoking …")
         revoke = await _revoke(authority, guests, share["revoke"])
         cli.note(f"revoking while {processes} other processes check …")
-        denial = await _denial(authority, url, guests, processes, share["denial"])
+        denial = await _denial(place, guests, processes, share["denial"])
         cli.note("revoking a principal with many sessions …")
         principal = await _of_principal(authority, guests, share["principal"])
         delta = guests.delta.total_seconds() * 1000
     bare, verified = (checks[name] for name in ("round trip", "verification"))
     return Report(
-        engine=url.partition(":")[0], machine=_machine(), delta_ms=delta,
+        engine=place.url.partition(":")[0], machine=_machine(), delta_ms=delta,
         seconds=round(time.monotonic() - began, 1),
         round_trip=floors[0], round_trip_microseconds=bare, verification=floors[1], verification_microseconds=verified,
         check_cached=_check(checks["cached"], bare, verified),
@@ -274,15 +281,15 @@ async def _guests(cli: Cli, authority: Authority, folder: Path | None) -> AsyncI
 
 
 async def _checks(
-    authority: Authority, url: str, folder: Path | None, guests: Guests, seconds: float
+    authority: Authority, place: Place, folder: Path | None, guests: Guests, seconds: float
 ) -> tuple[tuple[str, str], dict[str, Cost]]:
     tokens = [str((await guests.begin(guests.names[0])).token) for _ in range(SESSIONS)]
     verification = measuring.verification()
     # Of two tokens in turn a cache for one has none.
-    cold = Authority(url, create=False, capacity=1)
+    cold = place.authority(create=False, capacity=1)
     with contextlib.ExitStack() as stack:
-        place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessile-bench-")))
-        async with cold, measuring.round_trip(url, place, authority) as bare:
+        beside = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessile-bench-")))
+        async with cold, measuring.round_trip(place.url, beside, authority) as bare:
             works = {
                 "round trip": bare.work, "verification": verification.work,
                 "cached": _checking(authority, tokens), "uncached": _checking(cold, tokens),
@@ -343,11 +350,11 @@ async def _revoke(authority: Authority, guests: Guests, seconds: float) -> Revok
     return Revoke(spread(acknowledged), spread(returned))
 
 
-async def _denial(authority: Authority, url: str, guests: Guests, processes: int, seconds: float) -> Denial:
+async def _denial(place: Place, guests: Guests, processes: int, seconds: float) -> Denial:
     name = await guests.register("watched")
     took: list[float] = []
     late = undenied = 0
-    async with Nodes(url, processes) as nodes:
+    async with Nodes(place, processes) as nodes:
         until = time.perf_counter() + seconds
         while time.perf_counter() < until or not took:
             issued = [await guests.begin(name) for _ in range(8)]

@@ -26,6 +26,17 @@ _ANSWER_SECONDS = 60.0
 _ENDING_SECONDS = 5.0
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where the store is."""
+
+    url: str
+    directory: str | None = None
+    """With Redis and Valkey."""
+
+    def authority(self, *, create: bool, capacity: int = 100_000) -> Authority:
+        return Authority(self.url, directory=self.directory, create=create, capacity=capacity)
+
+
 class Watch(msgspec.Struct, frozen=True):
     tokens: list[str]
     seconds: float
@@ -70,8 +81,8 @@ def _say(what: object) -> None:
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    url = msgspec.json.decode(await loop.run_in_executor(None, sys.stdin.readline), type=str)
-    async with Authority(url, create=False) as authority:
+    place = msgspec.json.decode(await loop.run_in_executor(None, sys.stdin.readline), type=Place)
+    async with place.authority(create=False) as authority:
         _say({"ready": True})
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             _say(await watch(authority, msgspec.json.decode(line, type=Watch)))
@@ -80,8 +91,8 @@ async def main() -> None:
 class Nodes:
     """The other end of the pipes: so many processes, each with connections and a near cache of its own."""
 
-    def __init__(self, url: str, processes: int) -> None:
-        self._url = url
+    def __init__(self, place: Place, processes: int) -> None:
+        self._place = place
         self._wanted = processes
         self._all: list[asyncio.subprocess.Process] = []
 
@@ -92,7 +103,7 @@ class Nodes:
             for _ in range(self._wanted):
                 self._all.append(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe))
             # The URL may carry a password: it goes over the pipe, not into the list of processes.
-            self._tell(self._url)
+            self._tell(self._place)
             await self._answers()
         except BaseException:
             await self.__aexit__()

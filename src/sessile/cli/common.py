@@ -45,8 +45,10 @@ class ReaderGone(Exception):
 class Cli:
     """What a command is given: the common options, and the way to read and to say."""
 
-    def __init__(self, database: str = DATABASE, *, json: bool = False) -> None:
+    def __init__(self, database: str = DATABASE, *, sessions: str | None = None, json: bool = False) -> None:
         self.database = database
+        self.sessions = sessions
+        """Where sessions are kept, if not in the database."""
         self.json = json
 
     @property
@@ -56,6 +58,10 @@ class Cli:
         Raises:
             BadUsage: the URL names no SQLite file.
         """
+        if self.sessions is not None:
+            raise BadUsage(
+                "this command looks for sessions in the database itself: leave --sessions and SESSILE_SESSIONS away"
+            )
         scheme, slashes, path = self.database.partition(":///")
         if scheme == "memory" or self.database == "memory:":
             raise BadUsage("memory: lives in one process only: the command line needs a file, as sqlite:///sessile.db")
@@ -222,12 +228,7 @@ def _settle(context: typer.Context) -> Cli:
     said = context.ensure_object(dict)
     database = said.get("database") or os.environ.get("SESSILE_DATABASE") or DATABASE
     sessions = said.get("sessions") or os.environ.get("SESSILE_SESSIONS") or database
-    if sessions != database:
-        raise BadUsage(
-            "this version keeps sessions in the database itself: leave --sessions and SESSILE_SESSIONS away"
-            " (PostgreSQL and Redis come later)"
-        )
-    return Cli(database, json=said.get("json", False))
+    return Cli(database, sessions=None if sessions == database else sessions, json=said.get("json", False))
 
 
 def by() -> Actor:

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from sessile.authority import Authority
+from sessile.stores import REDIS
 
 Work = Callable[[int], Awaitable[object]]
 """Do it so many times."""
@@ -134,6 +135,9 @@ async def round_trip(url: str, folder: Path, authority: Authority) -> AsyncItera
     elif scheme in ("postgresql", "postgres"):
         async with _postgres(url) as floor:
             yield floor
+    elif scheme in REDIS:
+        async with _redis(url) as floor:
+            yield floor
     else:
         # Nothing is known of its driver: the store is asked for what is not there.
         async def ask(times: int) -> None:
@@ -182,3 +186,20 @@ async def _postgres(url: str) -> AsyncIterator[Floor]:
                 await cursor.fetchall()
 
         yield Floor("psycopg, SELECT 1", ask)
+
+
+@contextlib.asynccontextmanager
+async def _redis(url: str) -> AsyncIterator[Floor]:
+    from sessile.stores.redis.servers import Servers
+
+    # The store's own connection is its driver.
+    wire = await Servers(url).connect()
+    try:
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                await wire.call("GET", "bench-nothing")
+
+        yield Floor("GET of a key that is not there", ask)
+    finally:
+        wire.close()
