@@ -378,7 +378,7 @@ class Authority(NonHuman):
             await settled(since, delta, drift=CLOCK_DRIFT, elapsed=self.clock.elapsed, sleep=asyncio.sleep)
         return Receipt(
             revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at,
-            effective=ended.at + self.settling(ended.delta), sessions=ended.sessions,
+            effective=ended.at + self.settling(ended.delta), reach=ended.reach, sessions=ended.sessions,
         )  # fmt: skip
 
     def settling(self, delta: timedelta) -> timedelta:

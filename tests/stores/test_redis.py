@@ -23,6 +23,7 @@ from sessile.receipt import Issued
 from sessile.stores.protocol import End
 from sessile.stores.redis import RedisStore
 from sessile.stores.redis.health import warnings
+from tests.engines import Postgres
 from tests.engines_redis import Server, binaries, binary, server, valkey_binary
 
 pytestmark = pytest.mark.anyio
@@ -365,7 +366,8 @@ async def test_a_revocation_waits_for_a_majority(tmp_path: Path) -> None:
             issued, other = await authority.begin("alice"), await authority.begin("bob")
             assert await authority.check(issued.token)
             await trusted(authority)
-            await authority.revoke(session=issued.active.session.id, cause="test")
+            receipt = await authority.revoke(session=issued.active.session.id, cause="test")
+            assert receipt.reach == "quorum"
             replica.signal(signal.SIGSTOP)
             try:
                 await until(lambda: not authority.store.current(authority.clock.elapsed()))
@@ -377,3 +379,17 @@ async def test_a_revocation_waits_for_a_majority(tmp_path: Path) -> None:
             # Journalled or not, it is in force for all or for none.
             await until(lambda: authority.store.current(authority.clock.elapsed()))
             await until_reason(authority, issued, Reason.REVOKED)
+
+
+async def test_the_directory_may_be_postgresql(engine: Server, postgres: Postgres, tmp_path: Path) -> None:
+    """Nodes on several machines then share it; the journal is numbered there."""
+    database = f"beside_{tmp_path.name}".replace("-", "_").lower()[:60]
+    postgres.database(database)
+    make = [Authority(f"{engine.url}/0", directory=postgres.url(database)) for _ in range(2)]
+    async with make[0] as one, make[1] as two:
+        issued, other = await one.begin("alice"), await two.begin("bob")
+        assert await two.check(issued.token)
+        await one.disable("alice", cause="test")
+        assert await reason(two, issued) is Reason.DISABLED
+        await two.revoke(everyone=True, cause="test")
+        assert await reason(one, other) is Reason.REVOKED

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -122,6 +122,8 @@ class Ended(msgspec.Struct, frozen=True):
     """Their ids, at most 100."""
     delta: timedelta = timedelta(0)
     """Δ as the ending's own transaction read it: so long another node may still trust its near cache."""
+    reach: Literal["engine", "quorum"] = "engine"
+    """What acknowledged it: one engine, or a majority of its servers."""
 
 
 class ContainmentState(StrEnum):

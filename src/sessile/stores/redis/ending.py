@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 
@@ -45,7 +46,7 @@ async def end(reach: Reach, end: End) -> Ended:
     if again is not None:
         outcomes = await reach.apply(again.entries)
         reach.unapplied.remove(again)
-        return _ended(again.entries, outcomes, again.revoked, again.ids)
+        return _ended(reach, again.entries, outcomes, again.revoked, again.ids)
     if end.session is not None:
         return await _session(reach, end, end.session)
     if end.uid is not None:
@@ -55,17 +56,18 @@ async def end(reach: Reach, end: End) -> Ended:
 
 async def _apply(reach: Reach, end: End, entries: list[Entry], revoked: int | None, ids: list[str]) -> Ended:
     try:
-        return _ended(entries, await reach.apply(entries), revoked, ids)
+        return _ended(reach, entries, await reach.apply(entries), revoked, ids)
     except StoreUnavailable as error:
         reach.unapplied.append(Unapplied(end, entries, revoked, ids))
         raise StoreUnavailable(f"journalled, and in force as soon as the engine can be reached: {error}") from error
 
 
-def _ended(entries: list[Entry], outcomes: list[Outcome], revoked: int | None, ids: list[str]) -> Ended:
+def _ended(reach: Reach, entries: list[Entry], outcomes: list[Outcome], revoked: int | None, ids: list[str]) -> Ended:
     # The last acknowledgement, and the longest Δ that one of them read.
     at = max(outcome.at for outcome in outcomes if outcome.at is not None)
     wait = max(outcome.delta.wait for outcome in outcomes)
-    return Ended(at, entries[-1].n, revoked, tuple(ids[:SHOWN]), timedelta(microseconds=-(-wait // 1000)))
+    reached: Literal["engine", "quorum"] = "quorum" if reach.engine.servers.members else "engine"
+    return Ended(at, entries[-1].n, revoked, tuple(ids[:SHOWN]), timedelta(microseconds=-(-wait // 1000)), reached)
 
 
 async def _session(reach: Reach, end: End, session_id: str) -> Ended:
@@ -209,7 +211,7 @@ def _everyone(tx: Transaction, end: End) -> list[Entry]:
 async def set_policy(reach: Reach, policy: Policy, by: Actor) -> Ended:
     """See `Directory.set_policy`."""
     entries = await reach.directory.change(lambda tx: _policy(tx, policy, by))
-    return _ended(entries, await reach.apply(entries), None, [])
+    return _ended(reach, entries, await reach.apply(entries), None, [])
 
 
 def _policy(tx: Transaction, policy: Policy, by: Actor) -> list[Entry]:
