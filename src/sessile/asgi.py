@@ -86,6 +86,7 @@ class SessileMiddleware:
         self._no_activity = frozenset(no_activity)
         self._opened = False
         self._peek = authority.peek
+        self._local = authority.store.local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,6 +117,8 @@ class SessileMiddleware:
             active = self._peek(token, touch=touch)
             result = active if active is not None else await self._check(token, scope, touch)
         access = self._access(scope, token, result, bearer)
+        if not self._local and not bearer:
+            access = await self._loaded(access, scope, token, bearer)
         answer = Answer(access, self.cookie, send)
         try:
             await self.app(scope, receive, answer.send)
@@ -141,6 +144,16 @@ class SessileMiddleware:
         data = self.authority.session_data(result) if isinstance(result, Active) else empty_data()
         access = scope["sessile"] = Access(self.authority, scope, self._trusted, token, result, data, bearer)
         scope["session"] = data
+        return access
+
+    async def _loaded(self, access: Access, scope: Scope, token: Token | None, bearer: bool) -> Access:
+        """The same with its data read, which a remote store cannot do when the application first looks at it."""
+        active = access.live
+        if active is not None:
+            try:
+                await access.data.load(self.authority.store, active.session.id)
+            except SessileError:
+                return self._access(scope, token, Denied(reason=Reason.UNAVAILABLE), bearer)
         return access
 
     def _token(self, headers: dict[bytes, bytes]) -> tuple[Token | None, Denied, bool]:
@@ -192,7 +205,10 @@ class SessileMiddleware:
             return
         # No act of a person: scripts open sockets, and open them again.
         result = denied if token is None else await self._check(token, scope, False)
-        await Socket(self._access(scope, token, result, bearer), scope, receive, send).run(self.app)
+        access = self._access(scope, token, result, bearer)
+        if not self._local and not bearer:
+            access = await self._loaded(access, scope, token, bearer)
+        await Socket(access, scope, receive, send).run(self.app)
 
     # -- life -----------------------------------------------------------------------------------------------------
 

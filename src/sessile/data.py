@@ -52,6 +52,11 @@ class SessionData(MutableMapping[str, Any]):
             self._before, self._now = _decode(data), _decode(data)
         return self._now
 
+    async def load(self, store: Store, session_id: str) -> None:
+        """Read it now, from a store that cannot be read without await. Raises StoreUnavailable."""
+        found = await store.read_data(session_id)
+        self._load = lambda: found
+
     def __getitem__(self, key: str) -> Any:
         return self._values()[key]
 

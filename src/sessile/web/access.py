@@ -177,6 +177,12 @@ class Access:
         if isinstance(before, Active) and before.session.id == after.session.id:
             return
         changed = dict(self.data) if self.data.changed and (not before or before.session.uid is None) else None
+        if not self.authority.store.local:
+            # Nothing is read here: nobody's and an anonymous session's data goes on as it is (what is saved of it is
+            # merged into what the store has by then). After another person's, a new session has none.
+            if before and before.session.uid is not None:
+                self.data.follow(empty_data())
+            return
         self.data.follow(self.authority.session_data(after))
         if changed is not None:
             self.data.clear()

@@ -33,7 +33,7 @@ def check(schema: str) -> bytes:
     )
     return f"""
 SELECT t.state, t.since, s.seq, s.salt, j.n, e.epochs, y.rules, {S}, {P}, {LIFE}, {NOW}, j.head
-FROM {schema}.everyone e CROSS JOIN {last(schema)}
+FROM {last(schema)} JOIN {schema}.everyone e ON e.one = 1
     LEFT JOIN ({schema}.token t JOIN {schema}.session s ON s.seq = t.session) ON t.digest = %(digest)s {beside}
 UNION ALL
 SELECT NULL, NULL, NULL, NULL, NULL, NULL, y.rules, {S}, {P}, NULL, NULL, NULL
@@ -102,6 +102,9 @@ class Readers:
             )  # fmt: skip
         except psycopg.Error as error:
             raise translated(error) from error
+        if not self._address.pooled:
+            # One plan for all tokens, and none that is compiled first: that takes longer than it runs.
+            await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
         cursor = connection.cursor(binary=True)
         self._all.add(cursor)
         return cursor
