@@ -136,7 +136,7 @@ def test_the_command_is_installed() -> None:
 ORDER: list[set[str]] = [
     {"kernel"},
     {"clock", "errors", "follow", "near", "settle", "stores", "trust"},
-    {"authority", "checks", "data", "receipt", "signing_in", "upkeep"},
+    {"authority", "checks", "data", "receipt", "signing_in", "strangers", "upkeep"},
     {"factors", "nhi", "signals", "web"},
     {"asgi"},
     {"starlette", "fastapi", "testing"},

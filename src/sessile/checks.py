@@ -31,6 +31,7 @@ from sessile.kernel.token import TOKEN_LENGTH, digest, rotation_seed, well_forme
 from sessile.near import Entry, NearCache
 from sessile.stores import Backend
 from sessile.stores.protocol import End
+from sessile.strangers import Strangers
 from sessile.upkeep import Upkeep
 from sessile.watching import WARNING, Watching
 
@@ -51,6 +52,7 @@ class Checks:
         self.store = store
         self.clock = clock
         self._near = near
+        self._strangers = Strangers()
         self._upkeep: Upkeep | None = None
         self.watching = Watching(store, near, clock)
         # Bound once: the cached path pays for no attribute that it does not need.
@@ -131,6 +133,9 @@ class Checks:
         if not well_formed(token):
             return Denied(reason=Reason.MALFORMED)
         near_key, key = sha256(token.encode()).digest(), digest(token)
+        ip = client.ip if client is not None else None
+        if self._strangers.wait(ip, self._elapsed()):
+            return Denied(reason=Reason.UNAVAILABLE)
         try:
             if self._upkeep is None:
                 await self.open()
@@ -146,6 +151,7 @@ class Checks:
             started = self._elapsed()
             snapshot = await self.store.read(key)
             if snapshot is None:
+                self._strangers.unknown(client.ip if client is not None else None, started)
                 return Denied(reason=Reason.UNKNOWN)
             denied = decide(snapshot, snapshot.now, client=client)
             if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from hashlib import sha256
-from ipaddress import ip_address, ip_network
 from math import ceil
 from typing import Annotated, Final
 
@@ -16,6 +15,7 @@ from sessile.kernel.event import Actor
 from sessile.kernel.reason import Reason
 from sessile.kernel.tries import Limit
 from sessile.server.access import Ours
+from sessile.strangers import network
 
 router = APIRouter(tags=["Tokens"])
 
@@ -50,8 +50,4 @@ async def revoke(token: Token, server: Ours, here: CurrentAccess, token_type_hin
 
 
 def _limit(ip: str | None) -> Limit:
-    # Whoever has one address of IPv6 has the whole /64.
-    network = ip or "unknown"
-    if ip is not None and ip_address(ip).version == 6:
-        network = str(ip_network(f"{ip}/64", strict=False))
-    return Limit(key=sha256(f"revoke {network}".encode()).digest(), burst=BURST, every=EVERY)
+    return Limit(key=sha256(f"revoke {network(ip) if ip else 'unknown'}".encode()).digest(), burst=BURST, every=EVERY)
