@@ -86,6 +86,10 @@ class Cli:
     @contextlib.asynccontextmanager
     async def authority(self, *, create: bool = False) -> AsyncIterator[Authority]:
         """Open the database. Only with `create` is a missing file made."""
+        if self.database.startswith("postgresql:"):
+            async with Authority(self.database, create=create) as authority:
+                yield authority
+            return
         if not create:
             self.must_exist()
         new = not self.path.exists()
