@@ -111,6 +111,7 @@ class Line:
 async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[Line], list[str]]:
     rounds = 5 if quick else 25
     with engines.engines(folder) as (found, missing):
+        found = await engines.usable(found, missing)
         cached = await engines.measure_cached(found, rounds)
         tables = [
             Table(

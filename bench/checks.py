@@ -76,10 +76,10 @@ def peers(folder: Path) -> list[Figure]:
     ]
 
 
-async def sessions(authority: Authority, depth: int) -> list[str]:
+async def sessions(authority: Authority, depth: int, count: int = HOT) -> list[str]:
     """Tokens of live sessions so many delegations deep."""
     tokens = []
-    for n in range(HOT):
+    for n in range(count):
         issued: Issued = await authority.begin(f"person{n}")
         for level in range(depth):
             issued = await authority.delegate(issued.active, to=f"agent:p{n}-{level}", scopes={"x"})

@@ -28,6 +28,8 @@ from tests.engines_redis import redis_binary, valkey_binary
 from tests.engines_redis import server as redis_server
 
 FEW = 10
+HOT = 100
+"""Sessions that take turns."""
 IDENTIFIER = 26
 """Characters of a session's id after `ses_` and its partition."""
 
@@ -97,13 +99,25 @@ async def _opened(url: str, capacity: int = 10_000, directory: str | None = None
         yield authority
 
 
+async def usable(found: Sequence[Engine], missing: list[str]) -> list[Engine]:
+    """Those of them that open; of the others it is said why not."""
+    opened = []
+    for engine in found:
+        try:
+            async with _opened(engine.url, directory=engine.directory):
+                opened.append(engine)
+        except Exception as error:  # whatever it is, the others are measured
+            missing.append(f"{engine.name}: {error!r}")
+    return opened
+
+
 async def measure_cached(found: Sequence[Engine], rounds: int) -> list[Figure]:
     """The memory store's first. Processor time of this thread."""
     figures = []
     async with contextlib.AsyncExitStack() as stack:
         for engine in (Engine("memory", "memory:"), *found):
             authority = await stack.enter_async_context(_opened(engine.url, directory=engine.directory))
-            tokens = await sessions(authority, 0)
+            tokens = await sessions(authority, 0, HOT)
             for token in tokens * 2:
                 if not await authority.check(token):
                     raise RuntimeError("denied")
@@ -121,7 +135,7 @@ async def measure_uncached(engine: Engine, folder: Path, rounds: int) -> list[Fi
     ):
         figures = [Figure(bare.what, bare.work)]
         for depth in (0, 3):
-            tokens = await sessions(authority, depth)
+            tokens = await sessions(authority, depth, HOT)
             figures.append(checks(cold, tokens, f"await check, {engine.name}, depth {depth}, not cached"))
         await measure(figures, rounds, clock=WALL, seconds=0.05)
     return figures

@@ -72,6 +72,11 @@ def test_the_calculator_goes_by_what_the_code_does() -> None:
     assert "3 for checks,\n4 for changes, 2 for lists" in PAGE
 
 
+def test_pings_of_redis_are_told_to_all_nodes() -> None:
+    told = [nodes * CALCULATOR["capacity"](nodes, 0, 0, 0, 0)["pings"] for nodes in (64, 400)]
+    assert f"At 64 nodes that is {told[0]:,.0f}, at 400 it is {told[1]:,.0f}." in PAGE
+
+
 def test_the_shards_are_as_computed() -> None:
     for row in table("shards"):
         assert row[1] == ", ".join(map(str, CALCULATOR["shards"](ALPHABET, int(row[0]))))
