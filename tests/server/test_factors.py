@@ -254,3 +254,48 @@ async def test_an_operator_without_the_second_factor_is_sent_for_it(world: World
     assert 'name="code"' in (await strong.get("/account/step-up?with=totp")).text
     goes(await strong.submit("/account/step-up", password=PASSWORD), "/account/factors/totp")
     assert (await other.get("/account")).status_code == 200
+
+
+# -- throttling -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("63B-4 3.1.4.2-c")
+async def test_codes_are_throttled_in_all_sessions_together(world: World) -> None:
+    first = await world.signed_in("alice")
+    secret = await enrol(world, first)
+    for _ in range(10):
+        client = await world.signed_in("alice")
+        is_problem(await client.post(f"{SESSION}/step-up", json={"method": "totp", "code": "000000"}), 401)
+    answer = await (await world.signed_in("alice")).post(
+        f"{SESSION}/step-up", json={"method": "totp", "code": code(secret, world.clock.now())}
+    )
+    is_problem(answer, 429)
+    assert answer.headers["retry-after"] == "60"
+    page = await world.browser("alice")
+    said = await page.submit("/account/step-up", code="000000")
+    assert (said.status_code, "Wait 60 seconds" in said.text) == (429, True)
+    world.clock.advance(MINUTE)
+    client = await world.signed_in("alice")
+    shown = code(secret, world.clock.now())
+    assert (await client.post(f"{SESSION}/step-up", json={"method": "totp", "code": shown})).status_code == 200
+
+
+async def test_a_browser_that_signed_in_before_is_let_in_while_others_guess(world: World) -> None:
+    await world.person("alice", password=True)
+    own, guesser = await world.client(headers=BROWSER), await world.client(headers=BROWSER)
+    signed = await own.submit("/login", username="alice", password=PASSWORD)
+    (kept,) = [one for one in signed.headers.get_list("set-cookie") if one.startswith("__Host-device-sessile=")]
+    assert kept.endswith("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=15552000")
+    assert "alice" not in kept
+    await own.submit("/logout")
+    for _ in range(10):
+        assert (await guesser.submit("/login", username="alice", password="wrong")).status_code == 401
+    refused = await guesser.submit("/login", username="alice", password=PASSWORD)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "360")
+    assert "Wait 6 minutes" in refused.text
+    goes(await own.submit("/login", username="alice", password=PASSWORD), "/account")
+    stranger = await world.client()
+    is_problem(await stranger.post(SESSION, json={"username": "alice", "password": PASSWORD}), 429)
+    stranger.cookies.set("__Host-device-sessile", kept.partition("=")[2].partition(";")[0], domain="localhost.local")
+    answer = await stranger.post(SESSION, json={"username": "alice", "password": PASSWORD})
+    assert answer.status_code == 201

@@ -28,6 +28,7 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from sessile.authority import Authority
 from sessile.errors import Conflict, LimitExceeded, Refused, SessileError
+from sessile.factors.throttle import SESSION, Attempt, Throttle
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import Actor, Event, EventName
@@ -78,12 +79,15 @@ class Passwords:
         authority: whose principals and sessions.
         hasher: other parameters of Argon2; what was stored under different ones is made anew at sign-in.
         words: names of the service, which nobody may take as a password.
+        throttle: counts every try before it is hashed. None: only `Busy` slows down guessing.
     """
 
     def __init__(
-        self, authority: Authority, *, hasher: PasswordHasher | None = None, words: tuple[str, ...] = SERVICE_WORDS
-    ) -> None:
+        self, authority: Authority, *, hasher: PasswordHasher | None = None, words: tuple[str, ...] = SERVICE_WORDS,
+        throttle: Throttle | None = None,
+    ) -> None:  # fmt: skip
         self._authority = authority
+        self.throttle = throttle
         self._hasher = hasher or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
         self._words = words
         self._threads = _Threads()
@@ -105,33 +109,44 @@ class Passwords:
             raise ValueError("services and agents have keys and delegations, not passwords")
         hashed = await self._hash(self.check_rules(new, name=principal.name))
         credential = Credential(uid=principal.uid, kind=KIND, value=hashed.encode())
-        return await self._authority.end(End(uid=principal.uid, cause=KIND, credential=credential), by=by)
+        receipt = await self._authority.end(End(uid=principal.uid, cause=KIND, credential=credential), by=by)
+        if self.throttle is not None:
+            await self.throttle.bound_anew(KIND, principal.uid)
+        return receipt
 
     async def sign_in(
-        self, name: str, password: str, *, client: Client | None = None, replaces: Active | None = None
-    ) -> Issued:
+        self, name: str, password: str, *, client: Client | None = None, replaces: Active | None = None,
+        device: str | None = None,
+    ) -> Issued:  # fmt: skip
         """Begin a browser session for whoever knows the password.
 
         Status and epoch are read before the password is looked at: a change or a disabling in between wins.
 
         Raises:
             SignInFailed: the same for an unknown name, a wrong password and a disabled principal.
+            Throttled: too many tries; `device` (`Throttle.new_device`) is a way in all the same.
             Busy: too many at once. LimitExceeded: the policy's number of sessions is reached. StoreUnavailable.
             Conflict: the password is right, and signing in is locked by an operator.
         """
         try:
             known = canonical(name)
         except ValueError:
+            await self._count(None, "", client)
             await self._verify(None, password)
             raise SignInFailed(_FAILED) from None
         async with self._authority.sign_in(known) as attempt:
             before = await self._authority.store.fence(known)
+            of = attempt.principal
+            lane = self.throttle.device_id(device, of.uid) if self.throttle is not None and of is not None else None
+            tries = await self._count(of.uid if of is not None else None, known, client, lane)
             stored = await self._stored(attempt)
             matches = await self._verify(stored, password)
             principal = attempt.principal
             if not matches or stored is None or principal is None or principal.status is not Status.ACTIVE:
                 await attempt.failed(KIND, client=client)
                 raise SignInFailed(_FAILED)
+            if tries is not None:
+                await tries.succeeded()
             await self._renew(stored, password)
             try:
                 return await attempt.begin(method=Method.PASSWORD, client=client, replaces=replaces)
@@ -209,6 +224,7 @@ class Passwords:
             raise Refused(
                 "passwords are for people's own sessions", Denied(reason=Reason.OUT_OF_SCOPE, session=session.id)
             )
+        tries = await self._count(session.uid, session.principal or "", client, SESSION)
         stored = await self._authority.store.credential(session.uid, KIND) if session.uid else None
         if not await self._verify(stored, password) or stored is None:
             by = Actor(name=session.principal or "anonymous", session=session.id, client=client or session.client)
@@ -219,7 +235,16 @@ class Passwords:
                 )
             )  # fmt: skip
             raise SignInFailed("the password is wrong")
+        if tries is not None:
+            await tries.succeeded()
         return stored
+
+    async def _count(
+        self, uid: str | None, name: str, client: Client | None, lane: str | None = None
+    ) -> Attempt | None:
+        if self.throttle is None:
+            return None
+        return await self.throttle.count(KIND, uid or name, known=uid is not None, client=client, lane=lane)
 
     async def _stored(self, attempt: SignIn) -> Credential | None:
         # An unknown name is looked up as well: both take the same path.

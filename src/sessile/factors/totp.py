@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from sessile.errors import Conflict, NotFound, SessileError
 from sessile.factors.enrolled import Factor, Factors, Stored, is_over
+from sessile.factors.throttle import SESSION, Attempt, Throttle
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import Actor, Event, EventName
@@ -76,14 +77,16 @@ class Totp:
     Args:
         factors: the second factors that they are kept among.
         issuer: what the app calls this service.
+        throttle: counts every code before it is looked at. A new app does not begin the count anew.
     """
 
-    def __init__(self, factors: Factors, *, issuer: str = "Sessile") -> None:
+    def __init__(self, factors: Factors, *, issuer: str = "Sessile", throttle: Throttle | None = None) -> None:
         if not issuer or ":" in issuer:
             raise ValueError("an issuer has a name, without a colon")
         self._factors = factors
         self._authority = factors.authority
         self._issuer = issuer
+        self._throttle = throttle
 
     def __repr__(self) -> str:
         return f"Totp({self._authority!r})"
@@ -112,10 +115,13 @@ class Totp:
             Conflict: the session is over.
         """
         stored = await self._pending(active, id)
+        tries = await self._count(stored.credential.uid, client)
         step = self._matching(stored, code)
         if step is None:
             await self._failed(active, client, "totp")
             raise CodeRefused(_WRONG)
+        if tries is not None:
+            await tries.succeeded()
         now = self._authority.clock.now()
         record = msgspec.structs.replace(stored.record, confirmed=True, count=step, used=now, added=now)
         event = self._factors.event(EventName.FACTOR_ADDED, stored, active, client)
@@ -129,7 +135,7 @@ class Totp:
         """The second factor, or re-authentication: the session goes on with a new token and this authentication.
 
         Raises:
-            CodeRefused. Conflict: the session is over; `denied` says why. Refused: no person's session.
+            CodeRefused. Throttled. Conflict: the session is over, or no person's; `denied` says why.
         """
         session = active.session
         if session.kind is not SessionKind.BROWSER or session.uid is None:
@@ -138,7 +144,8 @@ class Totp:
         return await self._authority.elevate(active, method=Method.TOTP, client=client)
 
     async def _accept(self, active: Active, uid: str, code: str, client: Client | None) -> None:
-        """Take the code, so that nobody else can. Raises CodeRefused."""
+        """Take the code, so that nobody else can. Raises CodeRefused, Throttled."""
+        tries = await self._count(uid, client)
         for _ in range(_ATTEMPTS):
             matching = [
                 (stored, step)
@@ -154,9 +161,16 @@ class Totp:
                 raise CodeRefused(_WRONG)
             stored, step = fresh[0]
             if await self._authority.store.set_credential(self._used(stored, step), instead_of=stored.credential.value):
+                if tries is not None:
+                    await tries.succeeded()
                 return
         await self._failed(active, client, "totp")
         raise CodeRefused(_WRONG)
+
+    async def _count(self, uid: str, client: Client | None) -> Attempt | None:
+        if self._throttle is None:
+            return None
+        return await self._throttle.count(Method.TOTP, uid, known=True, client=client, lane=SESSION)
 
     def _used(self, stored: Stored, step: int) -> Credential:
         record, one, seal = stored.record, stored.credential, self._factors.seal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,6 +16,7 @@ from sessile.errors import (
     SessileError,
 )
 from sessile.factors.password import Busy, SignInFailed, WeakPassword
+from sessile.factors.throttle import Throttled
 from sessile.factors.totp import CodeRefused
 from sessile.server.wording import TEXTS
 from sessile.web import access
@@ -57,6 +59,9 @@ def problem_of(error: Exception, *, bearer: bool = False) -> Problem:
             return problem(401, "Sign-in failed", str(error).capitalize() + ".", "sign_in_failed", bearer_challenge())
         case WeakPassword():
             return problem(422, "Password not accepted", str(error).capitalize() + ".", "password_rule")
+        case Throttled():
+            after = (b"retry-after", str(seconds_of(error)).encode())
+            return problem(429, "Too many tries", str(error).capitalize() + ".", "throttled", after)
         case Busy():
             retry = (b"retry-after", str(RETRY_AFTER).encode())
             return problem(429, "Too many at once", str(error).capitalize() + ".", "throttled", retry)
@@ -71,6 +76,11 @@ def problem_of(error: Exception, *, bearer: bool = False) -> Problem:
         case SessileError():
             return access.problem_of(error, bearer=bearer)
     raise error
+
+
+def seconds_of(error: Throttled) -> int:
+    """When to come back; a day where waiting alone does not help."""
+    return 86_400 if error.wait is None else max(1, math.ceil(error.wait.total_seconds()))
 
 
 def _invalid(error: RequestValidationError) -> Problem:

@@ -18,6 +18,7 @@ from sessile.clock import Clock
 from sessile.factors.enrolled import Factors
 from sessile.factors.password import Passwords
 from sessile.factors.sealing import Seal
+from sessile.factors.throttle import Throttle
 from sessile.factors.totp import Totp
 from sessile.server.key import open_keys
 from sessile.server.settings import Settings
@@ -41,6 +42,8 @@ class Server:
         """Where to go on after signing in: a checked path (decision 0004)."""
         self.form_cookie = CookieSpec(name=_beside(settings.cookie_name, "form"))
         """The pre-session that the form of the login page is bound to."""
+        self.device_cookie = CookieSpec(name=_beside(settings.cookie_name, "device"))
+        """Says that its person signed in on this browser before: a way in while others guess."""
         self.retry_cookie = CookieSpec(name=_beside(settings.cookie_name, "retry"))
         """Says that a page was asked for again because of a superseded token."""
         self.trusted = TrustedPeers(settings.trusted_proxies)
@@ -58,7 +61,10 @@ class Server:
         await self.authority.open()
         keys = await open_keys(self.authority.store, self.settings.key_path)
         factors = Factors(self.authority, Seal(keys))
-        self._opened = _Opened(keys[0], factors, Totp(factors, issuer=_issuer(self.settings)))
+        # The oldest key: the counts of a node go on while another is restarted with a new one.
+        throttle = self.passwords.throttle = Throttle(self.authority, keys[-1])
+        totp = Totp(factors, issuer=_issuer(self.settings), throttle=throttle)
+        self._opened = _Opened(keys[0], factors, totp, throttle)
 
     async def close(self) -> None:
         await self.authority.close()
@@ -74,6 +80,10 @@ class Server:
     @property
     def totp(self) -> Totp:
         return self._made.totp
+
+    @property
+    def throttle(self) -> Throttle:
+        return self._made.throttle
 
     @property
     def _made(self) -> _Opened:
@@ -92,6 +102,7 @@ class _Opened:
     key: bytes
     factors: Factors
     totp: Totp
+    throttle: Throttle
 
 
 def server_of(request: Request) -> Server:

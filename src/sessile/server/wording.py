@@ -47,6 +47,12 @@ class Wording(Texts):
         n = seconds // size
         return (one if n == 1 else many).format(n=n)
 
+    def wait(self, length: timedelta) -> str:
+        """How long to wait, in its largest unit, rounded up: `2 seconds`, `6 minutes`."""
+        n = max(1, int(length.total_seconds()))
+        size = next((size for size in (3600, 60) if n > size), 1)
+        return self._in_units(-(-n // size) * size, size)
+
     def ago(self, then: datetime, now: datetime) -> str:
         """`just now`, `5 minutes ago`; never a time to come, whatever the clocks say."""
         length = now - then

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from sessile.fastapi import CurrentAccess
 from sessile.server.access import Ours, SteppingUp
+from sessile.server.device import keep_device, shown_device
 from sessile.server.models import CodeStepUp, OwnSessionOut, SignIn, StepUp
 from sessile.server.proving import own_session_out
 
@@ -13,15 +14,17 @@ router = APIRouter(tags=["Session"])
 
 
 @router.post("/session", status_code=201, summary="Sign in")
-async def begin(body: SignIn, server: Ours, here: CurrentAccess) -> OwnSessionOut:
+async def begin(body: SignIn, request: Request, response: Response, server: Ours, here: CurrentAccess) -> OwnSessionOut:
     """Begin a browser session; its token is in Set-Cookie only. A session that this browser had ends.
 
     The answer is the same for an unknown name, a wrong password and a disabled principal.
     """
     issued = await server.passwords.sign_in(
-        body.username, body.password, client=here.client, replaces=await here.replaceable()
-    )
+        body.username, body.password, client=here.client, replaces=await here.replaceable(),
+        device=shown_device(request, server),
+    )  # fmt: skip
     here.sign_in(issued)
+    keep_device(request, response, server, issued)
     return await own_session_out(server, issued.active)
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from sessile.factors.password import MAXIMUM, MINIMUM, Busy, SignInFailed, WeakPassword
+from sessile.factors.throttle import Throttled
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active, demand
 from sessile.kernel.session import SessionInfo, SessionKind
@@ -86,8 +87,8 @@ async def change_password(
         return _password_form(request, status=422, errors={"current": TEXTS.password.wrong})
     except WeakPassword as error:
         return _password_form(request, status=422, errors={"new": _rule(error)})
-    except Busy:
-        return throttled(_password_form(request, status=429, errors={"current": wait()}))
+    except (Busy, Throttled) as error:
+        return throttled(_password_form(request, status=429, errors={"current": wait(error)}), error)
     here.sign_in(issued)
     here.data["notice"] = TEXTS.account.password_changed.format(count=TEXTS.count(len(before) - 1, "session"))
     return go(HOME)

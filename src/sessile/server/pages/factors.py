@@ -10,12 +10,14 @@ from starlette.responses import Response
 
 from sessile.errors import NotFound
 from sessile.factors.enrolled import LONGEST_NAME, Factor
+from sessile.factors.throttle import Throttled
 from sessile.factors.totp import CodeRefused, Enrolment
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active
 from sessile.server.access import FactorPath, Ours, Person, SteppingUp
 from sessile.server.ending import end_others
 from sessile.server.pages.render import HOME, CheckedForm, go, page, text
+from sessile.server.pages.sign_in import throttled, wait
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
 from sessile.web.access import Access
@@ -53,6 +55,9 @@ async def confirm_totp(
     except CodeRefused:
         errors = {"code": TEXTS.step_up.wrong_code}
         return _enrolment(request, active, await server.totp.pending(active, id), status=422, errors=errors)
+    except Throttled as error:
+        again = await server.totp.pending(active, id)
+        return throttled(_enrolment(request, active, again, status=429, errors={"code": wait(error)}), error)
     here.sign_in(issued)
     return await _done(server, here, issued.active, form.get("end_others") == "yes", TEXTS.factors.added)
 

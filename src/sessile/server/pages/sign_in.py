@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from sessile.factors.password import Busy, SignInFailed
+from sessile.factors.throttle import Throttled
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active
 from sessile.kernel.reason import Reason
 from sessile.server.access import Ours
+from sessile.server.device import keep_device, shown_device
 from sessile.server.pages.render import HOME, LOGIN, checked_form, drop, go, keep, kept, page, remembered, text
 from sessile.server.pages.why import why
-from sessile.server.problems import CrossSite
+from sessile.server.problems import CrossSite, seconds_of
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
 from sessile.web.access import AccessDenied
@@ -65,16 +68,18 @@ async def sign_in(request: Request, server: Ours, here: CurrentAccess) -> Respon
         return _form(request, server, status=403, error=TEXTS.login.refused, username=username)
     try:
         issued = await server.passwords.sign_in(
-            username, text(form, "password"), client=here.client, replaces=await here.replaceable()
-        )
+            username, text(form, "password"), client=here.client, replaces=await here.replaceable(),
+            device=shown_device(request, server),
+        )  # fmt: skip
     except SignInFailed:
         response = _form(request, server, status=401, error=TEXTS.login.wrong, username=username)
         response.raw_headers.append(bearer_challenge())
         return response
-    except Busy:
-        return throttled(_form(request, server, status=429, error=wait(), username=username))
+    except (Busy, Throttled) as error:
+        return throttled(_form(request, server, status=429, error=wait(error), username=username), error)
     here.sign_in(issued)
     response = go(remembered(request) or HOME)
+    keep_device(request, response, server, issued)
     drop(response, server.return_cookie, server.form_cookie)
     return response
 
@@ -96,13 +101,20 @@ async def sign_out(request: Request, here: CurrentAccess) -> Response:
     return go(SIGNED_OUT)
 
 
-def wait() -> str:
-    return TEXTS.login.throttled.format(wait=TEXTS.seconds[1].format(n=RETRY_AFTER))
+def wait(error: Busy | Throttled) -> str:
+    """What a person is told who has to wait."""
+    if isinstance(error, Throttled) and error.wait is None:
+        return TEXTS.login.off
+    return TEXTS.login.throttled.format(wait=TEXTS.wait(timedelta(seconds=_after(error))))
 
 
-def throttled(response: Response) -> Response:
-    response.headers["retry-after"] = str(RETRY_AFTER)
+def throttled(response: Response, error: Busy | Throttled) -> Response:
+    response.headers["retry-after"] = str(_after(error))
     return response
+
+
+def _after(error: Busy | Throttled) -> int:
+    return seconds_of(error) if isinstance(error, Throttled) else RETRY_AFTER
 
 
 def _form(request: Request, server: Server, *, status: int = 200, **context: Any) -> Response:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from sessile.factors.enrolled import FRESH, second_factors
 from sessile.factors.password import Busy, SignInFailed
+from sessile.factors.throttle import Throttled
 from sessile.factors.totp import CodeRefused
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.assurance import Method
@@ -56,8 +57,8 @@ async def step_up(
         return _form(request, server, here, active, ways, chosen, status=422, error=TEXTS.step_up.wrong)
     except CodeRefused:
         return _form(request, server, here, active, ways, chosen, status=422, error=TEXTS.step_up.wrong_code)
-    except Busy:
-        return throttled(_form(request, server, here, active, ways, chosen, status=429, error=wait()))
+    except (Busy, Throttled) as error:
+        return throttled(_form(request, server, here, active, ways, chosen, status=429, error=wait(error)), error)
     here.sign_in(issued)
     response = go(remembered(request) or HOME)
     drop(response, server.return_cookie)

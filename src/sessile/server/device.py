@@ -1,0 +1,30 @@
+"""The device cookie: a browser on which somebody signed in before is no stranger to the throttle."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import Request
+from starlette.responses import Response
+
+from sessile.receipt import Issued
+from sessile.server.state import Server
+from sessile.web import cookie as cookies
+
+KEPT: Final = 180 * 24 * 3600
+"""Seconds since the last sign-in."""
+
+
+def shown_device(request: Request, server: Server) -> str | None:
+    value = cookies.read(request.scope["headers"], server.device_cookie.raw_name)
+    return value.decode("latin-1") if isinstance(value, bytes) else None
+
+
+def keep_device(request: Request, response: Response, server: Server, issued: Issued) -> None:
+    """Remember this browser for the person who signed in. It signs nobody in and names nobody."""
+    uid = issued.active.session.uid or ""
+    shown = shown_device(request, server)
+    if server.throttle.device_id(shown, uid) is None:
+        shown = server.throttle.new_device(uid)
+    name, header = server.device_cookie.set_header(shown or "")
+    response.raw_headers.append((name, header + b"; Max-Age=%d" % KEPT))
