@@ -118,7 +118,7 @@ async def test_what_was_revoked_on_one_node_is_over_on_the_other(one: Authority,
 
 async def test_no_check_says_yes_after_a_revocation_returned(one: Authority, two: Authority) -> None:
     """Hundreds of sessions, each checked on the other node without a pause while it is revoked here."""
-    rounds, at_once = 5, 60
+    rounds, at_once = 3, 80
     late = checks = 0
     over: set[str] = set()
 

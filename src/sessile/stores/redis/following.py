@@ -158,7 +158,8 @@ class Following:
 
     async def _arrival(self, arrived: asyncio.Future[None]) -> None:
         try:
-            await asyncio.wait_for(arrived, 2.0)
+            async with asyncio.timeout(2.0):  # `wait_for` may swallow a cancellation
+                await arrived
         except TimeoutError:
             raise StoreUnavailable(
                 "what is written does not arrive on the connection that tracks it: is there a proxy in between?"
@@ -258,7 +259,9 @@ class Following:
             wire.close()
 
     async def close(self) -> None:
-        for task in (self._task, *self._pings):
-            task.cancel()
-        await asyncio.gather(self._task, *self._pings, return_exceptions=True)
+        tasks = {self._task, *self._pings}
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=0.5)
         self.lost()

@@ -148,9 +148,9 @@ class RedisStore:
             await asyncio.wait(self._under_way)
         _OPEN.discard(self)
         again, self._again = self._again, None
-        if again is not None:
+        while again is not None and not again.done():
             again.cancel()
-            await asyncio.gather(again, return_exceptions=True)
+            await asyncio.wait((again,), timeout=0.5)
         following, self._following = self._following, None
         self._reach = None
         if following is not None:
