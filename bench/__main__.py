@@ -135,8 +135,12 @@ async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[
         every, many, turns = (20_000, 2_000, 5) if quick else (1_000_000, 100_000, 15)
         lines += _crowd(await engines.sqlite_crowd(folder, every, many, turns))
         for engine in found:
-            if engine.server is not None:
+            if isinstance(engine.server, engines.Postgres):
                 lines += _crowd(await engines.postgres_crowd(engine.server, every, many, turns))
+            elif engine.server is not None:
+                lines += _crowd(
+                    await engines.redis_crowd(engine, engine.server, *((500, 200) if quick else (5_000, 2_000)), turns)
+                )
     return tables, lines, missing
 
 

@@ -24,6 +24,7 @@ from bench.rounds import WALL, Figure, measure
 from sessile import Authority, Policy
 from sessile.cli.measuring import round_trip
 from tests.engines import Postgres, new_postgres
+from tests.engines_redis import Server as RedisServer
 from tests.engines_redis import redis_binary, valkey_binary
 from tests.engines_redis import server as redis_server
 
@@ -38,7 +39,7 @@ IDENTIFIER = 26
 class Engine:
     name: str
     url: str
-    server: Postgres | None = None
+    server: Postgres | RedisServer | None = None
     directory: str | None = None
 
 
@@ -85,7 +86,7 @@ def engines(folder: Path) -> Iterator[tuple[list[Engine], list[str]]]:
             except pytest.skip.Exception as skipped:
                 missing.append(f"{name}: {skipped.msg}")
             else:
-                found.append(Engine(name, running.url, directory=f"sqlite:///{folder / name.lower() / 'accounts.db'}"))
+                found.append(Engine(name, running.url, running, f"sqlite:///{folder / name.lower() / 'accounts.db'}"))
         yield found, missing
 
 
@@ -278,6 +279,30 @@ async def postgres_crowd(server: Postgres, every: int, many: int, rounds: int) -
             db.execute("VACUUM ANALYZE token")
 
     return await measure_crowd("PostgreSQL", url, every, many, rounds, size, load)
+
+
+async def redis_crowd(engine: Engine, server: RedisServer, every: int, many: int, rounds: int) -> Crowd:
+    """There is no SQL to load with: sessions are begun, a part of a million."""
+    crowd = Crowd(engine.name, every, many)
+
+    def size() -> int:
+        return int(next(line for line in server.ask("INFO", "memory").split() if line.startswith("used_memory:"))[12:])
+
+    async with _opened(engine.url, directory=engine.directory) as authority:
+        names = ["crowd-many"] * many + ["crowd-few"] * FEW
+        names += [f"crowd-{n // 11}" for n in range(every - len(names))]
+        for name in dict.fromkeys(names):
+            await authority.register(name)
+        before = size()
+        for first in range(0, every, 64):
+            await asyncio.gather(*[authority.begin(name) for name in names[first : first + 64]])
+        crowd.bytes_each = (size() - before) / every
+        for _ in range(rounds):
+            for name, took in (("crowd-few", crowd.few_seconds), ("crowd-many", crowd.many_seconds)):
+                began = time.perf_counter()
+                await authority.revoke(principal=name, cause="bench", wait=False)
+                took.append(time.perf_counter() - began)
+    return crowd
 
 
 def _changed(number: str, strangers: bool) -> dict[str, str]:
