@@ -136,8 +136,8 @@ def test_the_command_is_installed() -> None:
 ORDER: list[set[str]] = [
     {"kernel"},
     {"clock", "errors", "follow", "near", "settle", "stores", "trust"},
-    {"authority", "checks", "data", "receipt", "signing_in", "strangers", "upkeep"},
-    {"factors", "nhi", "signals", "web"},
+    {"authority", "checks", "data", "nhi", "receipt", "signing_in", "strangers", "upkeep", "watching"},
+    {"factors", "signals", "web"},
     {"asgi"},
     {"starlette", "fastapi", "testing"},
     {"server"},

@@ -59,9 +59,9 @@ def test_the_common_options_stand_before_or_after(sessile: Program, tmp_path_fac
 @pytest.mark.parametrize(
     ("arguments", "cure"),
     [
-        (("--database", "postgresql://u:hunter2@h/d", "user", "list"), "sqlite:///relative.db"),
+        (("--database", "mysql://u:hunter2@h/d", "user", "list"), "sqlite:///relative.db"),
         (("--database", "memory:", "user", "list"), "one process"),
-        (("--sessions", "redis://u:hunter2@h", "user", "list"), "leave --sessions"),
+        (("--sessions", "memcached://u:hunter2@h", "user", "add", "dora"), "else leave it away"),
         (("revoke",), "exactly one of"),
         (("revoke", "--principal", "alice", "--everyone"), "exactly one of"),
         (("revoke", "--principal", "alice", "--keys"), "--everyone"),

@@ -32,7 +32,7 @@ def test_there_and_back() -> None:
         {"allowed_hosts": ()},
         {"trusted_proxies": ("proxy",)},
         {"cookie_name": "a b"},
-        {"sessions": "redis://localhost"},
+        {"sessions": "memcached://localhost"},
     ],
 )
 def test_what_does_not_fit_is_refused(wrong: dict[str, Any]) -> None:

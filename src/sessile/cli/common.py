@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import typer
@@ -24,6 +25,7 @@ from sessile.kernel.decide import Denied
 from sessile.kernel.event import Actor
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client
+from sessile.stores import REDIS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,17 +60,43 @@ class Cli:
         Raises:
             BadUsage: the URL names no SQLite file.
         """
-        if self.sessions is not None:
-            raise BadUsage(
-                "this command looks for sessions in the database itself: leave --sessions and SESSILE_SESSIONS away"
-            )
         scheme, slashes, path = self.database.partition(":///")
         if scheme == "memory" or self.database == "memory:":
             raise BadUsage("memory: lives in one process only: the command line needs a file, as sqlite:///sessile.db")
         if scheme != "sqlite" or not slashes or not path:
             # The URL may carry a password: it is not repeated.
-            raise BadUsage("not a database: use --database sqlite:///relative.db or sqlite:////absolute/path.db")
+            raise BadUsage(
+                "not a database: use --database sqlite:///relative.db, sqlite:////absolute/path.db"
+                " or postgresql://user@host/database"
+            )
         return Path(path).absolute()
+
+    @property
+    def on_engine(self) -> bool:
+        """Whether the database is an engine's, not a file."""
+        return self.database.startswith(("postgresql:", "postgres:"))
+
+    @property
+    def url(self) -> str:
+        """The database, with an absolute path if it is a file. Raises BadUsage."""
+        return self.database if self.on_engine else f"sqlite:///{self.path}"
+
+    @property
+    def shown(self) -> str:
+        """The database as it may be printed: a URL may carry a password. Raises BadUsage."""
+        if not self.on_engine:
+            return str(self.path)
+        parts = urlsplit(self.database)
+        return f"{parts.scheme}://{parts.hostname or 'localhost'}{parts.path}"
+
+    @property
+    def elsewhere(self) -> str | None:
+        """The URL of the sessions' own store, if they have one. Raises BadUsage."""
+        if self.sessions is None or self.sessions == self.database:
+            return None
+        if self.sessions.partition(":")[0] not in REDIS:
+            raise BadUsage("--sessions is the URL of a Redis or Valkey, as redis://host:6379/0; else leave it away")
+        return self.sessions
 
     def must_exist(self) -> Path:
         """The database file. An empty one is never made by a command that only acts on what is there.
@@ -86,14 +114,16 @@ class Cli:
     @contextlib.asynccontextmanager
     async def authority(self, *, create: bool = False) -> AsyncIterator[Authority]:
         """Open the database. Only with `create` is a missing file made."""
-        if self.database.startswith("postgresql:"):
-            async with Authority(self.database, create=create) as authority:
-                yield authority
-            return
-        if not create:
+        if not (create or self.on_engine):
             self.must_exist()
-        new = not self.path.exists()
-        async with Authority(f"sqlite:///{self.path}", create=create) as authority:
+        new = not self.on_engine and not self.path.exists()
+        elsewhere = self.elsewhere
+        opened = (
+            Authority(self.url, create=create)
+            if elsewhere is None
+            else Authority(elsewhere, directory=self.url, create=create)
+        )
+        async with opened as authority:
             if new:
                 self.note(f"made {self.path}")
             yield authority

@@ -47,14 +47,16 @@ async def doctor(cli: Cli) -> None:
 
     Changes nothing but what opening does: a database of an older schema is brought up to date.
     """
-    path = cli.must_exist()
-    findings = [*_machine(path), *_file(path)]
+    findings = [_versions()]
+    if not cli.on_engine:
+        path = cli.must_exist()
+        findings += [*_machine(path), *_file(path)]
     if not any(finding.level == "fail" for finding in findings):
         async with cli.authority() as authority:
-            findings += [finding async for finding in _contents(authority, cli.database, path)]
+            findings += [finding async for finding in _contents(authority, cli.url)]
     failed = any(finding.level == "fail" for finding in findings)
     if cli.json:
-        cli.emit({"ok": not failed, "database": str(path), "checks": findings})
+        cli.emit({"ok": not failed, "database": cli.shown, "checks": findings})
     else:
         width = max(len(finding.check) for finding in findings)
         paint = {"ok": green, "warn": yellow, "fail": red}
@@ -67,11 +69,14 @@ async def doctor(cli: Cli) -> None:
         raise typer.Exit(1)
 
 
-def _machine(path: Path) -> Iterator[Finding]:
-    yield Finding(
+def _versions() -> Finding:
+    return Finding(
         "versions", "ok",
         f"Sessile {metadata.version('sessile')}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
     )  # fmt: skip
+
+
+def _machine(path: Path) -> Iterator[Finding]:
     try:
         check_filesystem(path.parent)
         yield Finding("file system", "ok", "local to this machine")
@@ -164,8 +169,8 @@ def _permissions(path: Path) -> Iterator[Finding]:
             yield Finding("permissions", "ok", f"{file.name} is the owner's alone ({mode:04o})")
 
 
-async def _contents(authority: Authority, database: str, path: Path) -> AsyncIterator[Finding]:
-    yield await _key(authority, path)
+async def _contents(authority: Authority, database: str) -> AsyncIterator[Finding]:
+    yield await _key(authority, database)
     yield await _clock(authority)
     async for finding in _policies(authority):
         yield finding
@@ -173,8 +178,8 @@ async def _contents(authority: Authority, database: str, path: Path) -> AsyncIte
         yield finding
 
 
-async def _key(authority: Authority, path: Path) -> Finding:
-    key = Settings(database=f"sqlite:///{path}").key_path
+async def _key(authority: Authority, database: str) -> Finding:
+    key = Settings(database=database).key_path
     if await authority.store.fact("key_check") is None:
         # `open_keys` would make one: that is the first server's to do.
         return Finding("secret key", "ok", "none yet: the first `sessile serve` makes it")

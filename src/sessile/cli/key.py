@@ -99,7 +99,7 @@ async def scan(
     for path in paths:
         found += scan_file(sys.stdin.buffer, "-") if path == Path("-") else scan_tree([path], cli.note)
     held: dict[str, Holding] = {}
-    if found and cli.path.is_file():
+    if found and (cli.on_engine or cli.path.is_file()):
         async with cli.authority() as authority:
             held = {one.token: await holding(authority.store, one.token) for one in found}
     if cli.json:

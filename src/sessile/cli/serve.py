@@ -42,7 +42,7 @@ def serve(
     from sessile.server.settings import ENVIRONMENT
 
     settings = Settings(
-        database=f"sqlite:///{cli.path}", origins=tuple(origins), trusted_proxies=tuple(trusted_proxies)
+        database=cli.url, sessions=cli.elsewhere, origins=tuple(origins), trusted_proxies=tuple(trusted_proxies)
     )
     sockets = listen(host, port)
     asyncio.run(_prepare(cli, settings))
@@ -51,9 +51,16 @@ def serve(
 
     def ready() -> None:
         if cli.json:
-            cli.emit({"url": url, "database": settings.database, "workers": workers, "origins": list(origins)})
+            cli.emit(
+                {
+                    "url": url,
+                    "database": cli.shown if cli.on_engine else settings.database,
+                    "workers": workers,
+                    "origins": list(origins),
+                }
+            )
         else:
-            print(f"Sessile listens on {url} ({count(workers, 'worker')}, {cli.path}). Ctrl-C stops it.", flush=True)
+            print(f"Sessile listens on {url} ({count(workers, 'worker')}, {cli.shown}). Ctrl-C stops it.", flush=True)
 
     if workers == 1:
         serve_one(create_app(settings), sockets, ready)

@@ -7,7 +7,9 @@ from typing import Any, Self
 
 import msgspec
 
+from sessile.authority import Authority
 from sessile.kernel.policy import Policy
+from sessile.stores import REDIS
 from sessile.web.client import TrustedPeers
 from sessile.web.cookie import CookieSpec
 from sessile.web.hosts import LOOPBACK, AllowedHosts, configured_origin
@@ -39,9 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     database: str = "sqlite:///sessile.db"
-    """URL of the store: `sqlite:///path` or `memory:`."""
+    """URL of the store: `sqlite:///path`, `postgresql://…` or `memory:`."""
     sessions: str | None = None
-    """URL of another store for the sessions; None: in the database."""
+    """`redis://…` where the sessions live there; None: in the database, which is the directory in any case."""
     origins: tuple[str, ...] = ()
     """The public origins, as browsers see them (`https://console.example.com`). Needed behind a proxy."""
     allowed_hosts: tuple[str, ...] = LOOPBACK
@@ -61,8 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         AllowedHosts(self.allowed_hosts, self.origins)
         TrustedPeers(self.trusted_proxies)
         CookieSpec(name=self.cookie_name)
-        if self.sessions not in (None, self.database):
-            raise ValueError("sessions live in the database in this version: leave the URL of the session store out")
+        if self.sessions not in (None, self.database) and str(self.sessions).partition(":")[0] not in REDIS:
+            raise ValueError("sessions= is the URL of a Redis or Valkey, or left out")
 
     @property
     def key_path(self) -> Path | None:
@@ -70,7 +72,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.key_file is not None:
             return self.key_file
         scheme, _, path = self.database.partition(":///")
-        return Path(path).absolute().with_suffix(".key") if scheme == "sqlite" else None
+        if scheme == "sqlite":
+            return Path(path).absolute().with_suffix(".key")
+        # Beside an engine there is no folder of the database's: each node is given the same key in its own.
+        return None if self.database == "memory:" else Path("sessile.key").absolute()
+
+    def authority(self, **more: Any) -> Authority:
+        """What the server and the command line open. No I/O. Raises ValueError."""
+        if self.sessions is None or self.sessions == self.database:
+            return Authority(self.database, policy=self.policy, **more)
+        return Authority(self.sessions, directory=self.database, policy=self.policy, **more)
 
     def to_json(self) -> str:
         return msgspec.json.encode(self, enc_hook=_encode).decode()

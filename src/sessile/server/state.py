@@ -13,7 +13,6 @@ import jinja2
 from argon2 import PasswordHasher
 from fastapi import Request
 
-from sessile.authority import Authority
 from sessile.clock import Clock
 from sessile.factors.enrolled import Factors
 from sessile.factors.password import Passwords
@@ -35,7 +34,7 @@ class Server:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None, hasher: PasswordHasher | None = None) -> None:
         self.settings = settings
-        self.authority = Authority(settings.database, policy=settings.policy, clock=clock)
+        self.authority = settings.authority(clock=clock)
         self.passwords = Passwords(self.authority, hasher=hasher)
         self.cookie = CookieSpec(name=settings.cookie_name)
         self.return_cookie = CookieSpec(name=_beside(settings.cookie_name, "return"))

@@ -110,9 +110,10 @@ class Answer:
             # An answer that carries a session's cookie is stored nowhere (RFC 6265 3, ASVS V14.3.2).
             kept = [pair for pair in headers if pair[0].lower() != b"cache-control"]
             if access.signed_out:
-                return [*kept, _NO_STORE, self._cookie.clear_header(), CLEAR_SITE_DATA]
+                return [self._cookie.clear_header(), *kept, _NO_STORE, CLEAR_SITE_DATA]
             assert access.issued is not None  # noqa: S101 - `changed` says so
-            return [*kept, _NO_STORE, self._cookie.set_header(access.issued.token)]
+            # Before any cookie of the application's: a client that looks at one only shall find the session's.
+            return [self._cookie.set_header(access.issued.token), *kept, _NO_STORE]
         own = None
         for key, value in headers:
             if key == b"cache-control":

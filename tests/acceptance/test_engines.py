@@ -1,0 +1,58 @@
+"""The server and the command line on the engines of many nodes: what one process revokes is over at every other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.engines import new_postgres
+from tests.engines_redis import server, valkey_binary
+from tests.program import PERSON_PASSWORD, Program
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def sign_in(url: str) -> dict[str, str]:
+    """The header that a browser sends from then on."""
+    answer = httpx.post(f"{url}/api/v1/session", json={"username": "alice", "password": PERSON_PASSWORD}, timeout=20)
+    assert answer.status_code == 201, answer.text
+    # The session's cookie is the first that is set, whatever else is.
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    assert cookie.startswith("__Host-sessile=")
+    return {"cookie": cookie}
+
+
+def try_it(program: Program, *common: str) -> None:
+    program.ok(*common, "user", "add", "alice", "--password-stdin", input=PERSON_PASSWORD + "\n")
+    with (
+        program.started(*common, "serve", "--port", "0") as one,
+        program.started(*common, "serve", "--port", "0", "--workers", "2") as two,
+    ):
+        cookies = [sign_in(node.url) for node in (one, two)]
+        for node in (one, two):
+            for cookie in cookies:
+                assert httpx.get(f"{node.url}/api/v1/session", headers=cookie).status_code == 200
+        receipt = program.json(*common, "revoke", "--principal", "alice", "--cause", "laptop stolen")
+        assert receipt["cause"] == "laptop stolen"
+        for node in (one, two):
+            for cookie in cookies * 10:
+                answer = httpx.get(f"{node.url}/api/v1/session", headers=cookie)
+                assert (answer.status_code, answer.json()["reason"]) == (401, "revoked")
+    report = program.json(*common, "doctor")
+    assert report["ok"], report
+    assert "hunter2" not in str(report)
+
+
+def test_on_postgresql(tmp_path: Path) -> None:
+    with new_postgres() as engine:
+        engine.database("served")
+        url = engine.url("served").replace("sessile@", "sessile:hunter2@")
+        try_it(Program(tmp_path), "--database", url)
+
+
+def test_on_valkey_with_a_directory_in_sqlite(tmp_path: Path) -> None:
+    with server(valkey_binary(), tmp_path / "engine") as engine:
+        database = f"sqlite:///{tmp_path}/directory.db"
+        try_it(Program(tmp_path), "--database", database, "--sessions", engine.url)
