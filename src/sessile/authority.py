@@ -235,11 +235,21 @@ class Authority(NonHuman):
                 raise Conflict(f"the session that hands out is over: {denied.reason}", denied)
             if not covers(session.scopes, wanted):
                 raise _refused(session, "a session hands out no scope that it does not have")
-            target = new_principal(name, now=self.clock.now(), owner=answers)
-            await self.store.register(target, actor_of(active))
-        elif target.owner not in (session.uid, answers) and OPERATOR not in session.scopes:
+            target = await self._registered(new_principal(name, now=self.clock.now(), owner=answers), active)
+        if target.owner not in (session.uid, answers) and OPERATOR not in session.scopes:
             raise _refused(session, f"{name} belongs to somebody else: ask its owner or an operator")
         return target
+
+    async def _registered(self, principal: Principal, by: Active) -> Principal:
+        """The principal, or the one that somebody registered under its name a moment before."""
+        try:
+            await self.store.register(principal, actor_of(by))
+        except Conflict:
+            found = await self.store.principal(name=principal.name)
+            if found is None:
+                raise
+            return found
+        return principal
 
     async def _begin(
         self, kind: SessionKind, token_kind: TokenKind, *, active: Active | None = None, uid: str | None = None,

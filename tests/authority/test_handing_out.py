@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sessile import Authority, Conflict, Issued, LimitExceeded, NotFound, Reason, Refused, Requirement, SessionKind
@@ -354,3 +356,15 @@ async def test_the_tree_is_listed_givers_first(authority: Authority, person: Iss
     assert [each.id for each in await authority.sessions(tree=grandchild.active.session.id)] == tree[3:]
     with pytest.raises(NotFound):
         await authority.sessions(tree="ses_" + "0" * 27)
+
+
+async def test_a_new_agent_is_named_by_many_at_once(authority: Authority, person: Issued) -> None:
+    """Of those who register the same name at once one does; the others hand to what it registered."""
+    issued = await asyncio.gather(
+        *(authority.delegate(person.active, to="agent:new", scopes={"read"}) for _ in range(10))
+    )
+    assert len({one.active.session.uid for one in issued}) == 1
+    # Somebody else's stays somebody else's, whoever was first.
+    other = await authority.begin("bob")
+    with pytest.raises(Refused):
+        await authority.delegate(other.active, to="agent:new", scopes={"read"})
