@@ -124,7 +124,13 @@ class Authority(NonHuman):
         stored = await self.store.policy("default")
         seed = self._seed or (Policy.aal2() if stored is None else stored)
         if stored is None or (seed.version > stored.version and not same_rules(seed, stored)):
-            await self.store.set_policy(msgspec.structs.replace(seed, name="default"), SYSTEM)
+            try:
+                await self.store.set_policy(msgspec.structs.replace(seed, name="default"), SYSTEM)
+            except Conflict:
+                # Several processes start on a new store at once: whoever was first must have said the same.
+                stored = await self.store.policy("default")
+                if stored is None or not same_rules(msgspec.structs.replace(seed, name="default"), stored):
+                    raise
         elif not same_rules(msgspec.structs.replace(seed, name="default"), stored):
             raise Conflict(
                 f"the store's default policy (version {stored.version}, {stored.preset}) differs from the code's"

@@ -99,13 +99,15 @@ async def test_a_killed_program_forgets_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 async def test_a_killed_server_forgets_nothing(tmp_path: Path) -> None:
     sessile, ledger = Program(tmp_path), Ledger()
-    sessile.add("alice")
     choice = random.Random(20260702)  # noqa: S311
-    for _ in range(SERVER_KILLS):
+    for n in range(SERVER_KILLS):
+        # Another person each time: tries that were under way count against guessing, and kills leave some.
+        name = f"person-{n}"
+        sessile.add(name)
         with sessile.started("serve", "--port", "0", "--workers", "2") as server:
             async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
                 enough = asyncio.Event()
-                people = [asyncio.create_task(come_and_go(client, ledger, enough, choice)) for _ in range(4)]
+                people = [asyncio.create_task(come_and_go(client, name, ledger, enough, choice)) for _ in range(4)]
                 await enough.wait()
                 await asyncio.sleep(choice.random() / 5)
                 server.kill()
@@ -116,11 +118,13 @@ async def test_a_killed_server_forgets_nothing(tmp_path: Path) -> None:
     assert len(ledger.revoked) >= SERVER_KILLS
 
 
-async def come_and_go(client: httpx.AsyncClient, ledger: Ledger, enough: asyncio.Event, choice: random.Random) -> None:
+async def come_and_go(
+    client: httpx.AsyncClient, name: str, ledger: Ledger, enough: asyncio.Event, choice: random.Random
+) -> None:
     """Sign in, and half the time out again, until the server is gone."""
     begun = 0
     while True:
-        answer = await client.post("/api/v1/session", json={"username": "alice", "password": PERSON_PASSWORD})
+        answer = await client.post("/api/v1/session", json={"username": name, "password": PERSON_PASSWORD})
         assert answer.status_code == 201, answer.text
         token, session = answer.cookies["__Host-sessile"], answer.json()["id"]
         client.cookies.clear()

@@ -21,10 +21,10 @@ from sessile.kernel.tries import Limit
 
 IN_A_ROW: Final = 100
 IN_A_ROW_OF_STRANGERS: Final = 90
-ACCOUNT: Final = (10, timedelta(minutes=6))
+ACCOUNT: Final = (30, timedelta(minutes=2))
 """Tries at once, and one more each so long."""
 LANE: Final = (10, timedelta(minutes=1))
-NETWORK: Final = (60, timedelta(seconds=10))
+NETWORK: Final = (120, timedelta(seconds=5))
 EVERYBODY: Final = (1_000, timedelta(milliseconds=50))
 SESSION: Final = "session"
 _LABEL: Final = b"sessile throttle 1"

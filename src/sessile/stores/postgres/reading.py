@@ -100,11 +100,11 @@ class Readers:
                 self._address.main, autocommit=True, prepare_threshold=None if self._address.pooled else 3,
                 row_factory=tuple_row,
             )  # fmt: skip
+            if not self._address.pooled:
+                # One plan for all tokens, and none that is compiled first: that takes longer than it runs.
+                await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
         except psycopg.Error as error:
             raise translated(error) from error
-        if not self._address.pooled:
-            # One plan for all tokens, and none that is compiled first: that takes longer than it runs.
-            await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
         cursor = connection.cursor(binary=True)
         self._all.add(cursor)
         return cursor
