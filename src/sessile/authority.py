@@ -15,7 +15,7 @@ import msgspec
 from sessile.checks import make_active, nanoseconds, run_now
 from sessile.clock import Clock, SystemClock
 from sessile.data import SessionData, encode
-from sessile.errors import Conflict, LimitExceeded, NotFound, Refused
+from sessile.errors import Conflict, LimitExceeded, NotFound, Refused, refused
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, Requirement, TokenState, demand, holds
 from sessile.kernel.event import SYSTEM, Actor, actor_of
@@ -34,7 +34,7 @@ from sessile.kernel.principal import (
     new_principal,
 )  # fmt: skip
 from sessile.kernel.reason import Reason
-from sessile.kernel.session import Client, Session, SessionInfo, SessionKind, Tie
+from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import Token, TokenKind, derive, digest, new_token, rotation_seed
 from sessile.near import NearCache
 from sessile.nhi import contain
@@ -123,15 +123,14 @@ class Authority(NonHuman):
     async def _seed_policy(self) -> None:
         stored = await self.store.policy("default")
         seed = self._seed or (Policy.aal2() if stored is None else stored)
+        seed = msgspec.structs.replace(seed, name="default")
         if stored is None or (seed.version > stored.version and not same_rules(seed, stored)):
             try:
-                await self.store.set_policy(msgspec.structs.replace(seed, name="default"), SYSTEM)
-            except Conflict:
-                # Several processes start on a new store at once: whoever was first must have said the same.
+                await self.store.set_policy(seed, SYSTEM)
+                return
+            except Conflict:  # several processes start on a new store at once: the first must have said the same
                 stored = await self.store.policy("default")
-                if stored is None or not same_rules(msgspec.structs.replace(seed, name="default"), stored):
-                    raise
-        elif not same_rules(msgspec.structs.replace(seed, name="default"), stored):
+        if stored is not None and not same_rules(seed, stored):
             raise Conflict(
                 f"the store's default policy (version {stored.version}, {stored.preset}) differs from the code's"
                 f" ({seed.preset}): give the code's a version above {stored.version} to put it in force everywhere"
@@ -224,11 +223,11 @@ class Authority(NonHuman):
         session = active.session
         target = await self.store.principal(name=name)
         if session.uid is None:
-            raise _refused(session, "an anonymous session hands out nothing")
+            raise refused(session, "an anonymous session hands out nothing")
         if itself and target is not None and target.uid == session.uid:
             return target
         if kind_of(name) is PrincipalKind.HUMAN:
-            raise _refused(
+            raise refused(
                 session, "sessions are handed to agents and services (agent:NAME, service:NAME), never to people"
             )
         # What an agent registers belongs to whoever answers for the agent.
@@ -240,10 +239,10 @@ class Authority(NonHuman):
             if (denied := holds(snapshot, self.clock.now())) is not None:
                 raise Conflict(f"the session that hands out is over: {denied.reason}", denied)
             if not covers(session.scopes, wanted):
-                raise _refused(session, "a session hands out no scope that it does not have")
+                raise refused(session, "a session hands out no scope that it does not have")
             target = await self._registered(new_principal(name, now=self.clock.now(), owner=answers), active)
         if target.owner not in (session.uid, answers) and OPERATOR not in session.scopes:
-            raise _refused(session, f"{name} belongs to somebody else: ask its owner or an operator")
+            raise refused(session, f"{name} belongs to somebody else: ask its owner or an operator")
         return target
 
     async def _registered(self, principal: Principal, by: Active) -> Principal:
@@ -293,7 +292,7 @@ class Authority(NonHuman):
         """
         session = active.session
         if session.kind not in (SessionKind.BROWSER, SessionKind.ANONYMOUS):
-            raise _refused(session, "only a browser's token is rotated")
+            raise refused(session, "only a browser's token is rotated")
         salt = secrets.token_bytes(32)
         successor = _derive(active, salt)
         in_force = await self.store.offer(active.digest, salt, digest(successor))
@@ -318,7 +317,7 @@ class Authority(NonHuman):
         """
         token = new_token(TokenKind.BROWSER, active.session.partition)
         if active.session.kind is not SessionKind.BROWSER:
-            raise _refused(active.session, "only a person's browser session can step up")
+            raise refused(active.session, "only a person's browser session can step up")
         snapshot = await self.store.replace(
             active.digest, digest(token), None if method is None else Method(method), actor_of(active, client)
         )
@@ -493,10 +492,6 @@ class Authority(NonHuman):
         after = encode(value)
         if after != before and not await self.store.write_data(active.session.id, version, after):
             raise Conflict("the session's data changed meanwhile, or the session has ended: read it and try again")
-
-
-def _refused(session: Session, message: str) -> Refused:
-    return Refused(message, Denied(reason=Reason.OUT_OF_SCOPE, session=session.id))
 
 
 def _derive(active: Active, salt: bytes) -> Token:

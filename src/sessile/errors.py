@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sessile.kernel.decide import Denied
+from sessile.kernel.reason import Reason
+from sessile.kernel.session import Session
 
 
 class SessileError(Exception):
@@ -37,6 +39,11 @@ class Refused(SessileError):
     def __init__(self, message: str, denied: Denied) -> None:
         super().__init__(message)
         self.denied = denied
+
+
+def refused(session: Session, message: str) -> Refused:
+    """What a session asked is out of its scope; the message says what would not be."""
+    return Refused(message, Denied(reason=Reason.OUT_OF_SCOPE, session=session.id))
 
 
 class LimitExceeded(SessileError):
