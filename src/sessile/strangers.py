@@ -21,16 +21,15 @@ class Strangers:
 
     def wait(self, ip: str | None, now: int) -> bool:
         """Whether this network has to wait. `now` in nanoseconds of `Clock.elapsed`."""
-        if ip is None or not self._buckets:
-            return False
-        found = self._buckets.get(network(ip))
+        name = network(ip) if self._buckets else None
+        found = self._buckets.get(name) if name is not None else None
         return found is not None and _level(found, now) >= BURST
 
     def unknown(self, ip: str | None, now: int) -> None:
         """A token from there was not known to the store."""
-        if ip is None:
-            return
         name = network(ip)
+        if name is None:
+            return
         level = _level(self._buckets.pop(name, (0.0, now)), now) + 1
         if len(self._buckets) >= _NETWORKS:
             del self._buckets[next(iter(self._buckets))]
@@ -38,15 +37,17 @@ class Strangers:
 
 
 @lru_cache(maxsize=4096)
-def network(ip: str) -> str:
-    """The network that an address stands for: itself, or the /64 of an IPv6 address."""
+def network(ip: str | None) -> str | None:
+    """Where somebody asks from, as wide as one subscriber has it: an IPv4 address, an IPv6 /64. None: not known."""
     try:
-        address = ipaddress.ip_address(ip)
+        address = ipaddress.ip_address(ip) if ip else None
     except ValueError:
-        return ip
-    if address.version == 4:
-        return ip
-    return str(ipaddress.ip_network((address, 64), strict=False))
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return None if address is None else str(address)
 
 
 def _level(bucket: tuple[float, int], now: int) -> float:

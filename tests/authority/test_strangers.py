@@ -41,4 +41,5 @@ async def test_without_an_address_nobody_waits() -> None:
 def test_an_address_stands_for_its_network() -> None:
     assert network("2001:db8::1") == network("2001:db8::2") != network("2001:db8:0:1::1")
     assert network("192.0.2.1") != network("192.0.2.2")
-    assert network("a socket") == "a socket"
+    assert network("::ffff:192.0.2.1") == network("192.0.2.1")
+    assert network("a socket") is network(None) is None

@@ -21,8 +21,8 @@ from sessile.factors.throttle import (
     NETWORK,
     Throttle,
     Throttled,
-    network_of,
 )
+from sessile.strangers import network
 from sessile.testing import ManualClock
 
 PASSWORD, WRONG = "correct horse battery", "wrong horse battery!"
@@ -166,7 +166,7 @@ async def test_an_unknown_name_is_slowed_down_like_a_known_one(world: World) -> 
 
 
 def test_networks() -> None:
-    for ip, network in (("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"),
+    for ip, expected in (("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"),
                         ("2001:db8::1", "2001:db8::/64"), ("testclient", None), (None, None)):  # fmt: skip
-        assert network_of(Client(ip=ip)) == network
-    assert network_of(None) is None
+        assert network(ip) == expected
+    assert network(None) is None

@@ -9,7 +9,6 @@ is off until it is bound anew (NIST SP 800-63B-4, 3.2.2); strangers get no furth
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 from datetime import timedelta
 from typing import Final
@@ -18,6 +17,7 @@ from sessile.authority import Authority
 from sessile.errors import LimitExceeded
 from sessile.kernel.session import Client
 from sessile.kernel.tries import Limit
+from sessile.strangers import network
 
 IN_A_ROW: Final = 100
 IN_A_ROW_OF_STRANGERS: Final = 90
@@ -90,8 +90,8 @@ class Throttle:
             limits = [row, _limit(self._key("lane", kind, whom, lane), LANE)]
         else:
             limits = [row, _limit(self._key("account", kind, whom), ACCOUNT), _limit(self._key("all"), EVERYBODY)]
-            if (network := network_of(client)) is not None:
-                limits.append(_limit(self._key("network", network), NETWORK))
+            if (asking := network(client.ip if client is not None else None)) is not None:
+                limits.append(_limit(self._key("network", asking), NETWORK))
         exhausted = await self._authority.store.count_try(limits)
         if exhausted is not None:
             raise Throttled(exhausted.wait)
@@ -119,19 +119,6 @@ class Throttle:
     def _key(self, *parts: str) -> bytes:
         said = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
         return hmac.digest(self._secret, said, "sha256")
-
-
-def network_of(client: Client | None) -> str | None:
-    """Where the client asks from, as wide as one subscriber has it: an IPv4 address, an IPv6 /64."""
-    try:
-        address = ipaddress.ip_address(client.ip) if client is not None and client.ip else None
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return None if address is None else str(address)
 
 
 def _limit(key: bytes, bucket: tuple[int, timedelta]) -> Limit:

@@ -50,4 +50,4 @@ async def revoke(token: Token, server: Ours, here: CurrentAccess, token_type_hin
 
 
 def _limit(ip: str | None) -> Limit:
-    return Limit(key=sha256(f"revoke {network(ip) if ip else 'unknown'}".encode()).digest(), burst=BURST, every=EVERY)
+    return Limit(key=sha256(f"revoke {network(ip) or 'unknown'}".encode()).digest(), burst=BURST, every=EVERY)
