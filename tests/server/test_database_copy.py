@@ -18,8 +18,11 @@ from tests.server.running import running
 def test_a_copy_of_the_database_lets_no_one_in(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Another server of this process may have been started without its access log.
-    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
+    # Another server of this process may have been started without its access log, or with less of it.
+    access = logging.getLogger("uvicorn.access")
+    monkeypatch.setattr(access, "propagate", True)
+    monkeypatch.setattr(access, "disabled", False)
+    caplog.set_level(logging.DEBUG, logger=access.name)
     app = create_app(Settings(database=f"sqlite:///{tmp_path}/sessile.db"))
     server: Server = app.state.server
     secrets: list[str] = [PASSWORD, NEW]
