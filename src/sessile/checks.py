@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from datetime import timedelta
@@ -45,7 +46,7 @@ _LAST_MOMENT_NS = 2_000_000_000
 written after the idle limit, and what comes late revives nothing (review 13)."""
 
 
-class Checks:
+class Checks(abc.ABC):
     """The checking half of `Authority`."""
 
     def __init__(self, store: Backend, near: NearCache, clock: Clock) -> None:
@@ -60,8 +61,9 @@ class Checks:
         self._current = store.current
         self._elapsed = clock.elapsed
 
+    @abc.abstractmethod
     async def open(self) -> Any:
-        raise NotImplementedError
+        """Open the store. Does nothing if it is open."""
 
     def peek(
         self, token: str | None, *, client: Client | None = None, requirement: Requirement = NOTHING_MORE,

@@ -30,9 +30,13 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 class TestRedisStore(StoreConformance):
     shared = True
     databases = itertools.count(1)
-    # Not comparable step by step: an engine drops what is over by itself, and then says `unknown` where the memory
-    # store, which is swept when somebody asks, still says why.
-    test_any_history_is_the_same_as_in_memory = None  # type: ignore[assignment]
+
+    @pytest.mark.skip(
+        reason="open: after weeks Valkey says `unknown` where the memory store, not swept yet, still says `expired`;"
+        " on Redis it ran out of time and hypothesis called it flaky, not understood yet"
+    )
+    def test_any_history_is_the_same_as_in_memory(self, make_store: MakeStore) -> None:
+        super().test_any_history_is_the_same_as_in_memory(make_store)
 
     @pytest.fixture
     def make_store(self, tmp_path: Path, engine: Server) -> MakeStore:

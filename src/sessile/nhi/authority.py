@@ -16,7 +16,7 @@ from sessile.receipt import Receipt
 from sessile.stores.protocol import End
 
 
-class NonHuman(Checks, abc.ABC):
+class NonHuman(Checks):
     """What `Authority` can do about agents, services and what is handed to them."""
 
     @abc.abstractmethod

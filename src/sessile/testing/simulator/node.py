@@ -234,6 +234,9 @@ class SimulatedStore:
 class SimulatedChecks(Checks):
     """Open from the start."""
 
+    async def open(self) -> None:
+        """It is open from the start."""
+
     def __init__(self, node: Node, store: Any) -> None:
         super().__init__(store, node.near, node.clock)
         self._upkeep = Acts(node)
