@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 from playwright.async_api import Page
 
 from tests.conftest import need, requirements
@@ -46,13 +47,14 @@ def tracked() -> list[Path]:
 
 
 def pins(name: str) -> dict[str, str]:
-    """Read a requirements file: each distribution with its version; every one has to have a hash."""
+    """Read a requirements file: each distribution for this Python with its version; every one has to have a hash."""
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", " ")
     found: dict[str, str] = {}
     for line in text.splitlines():
-        match = re.fullmatch(r"([a-z0-9-]+)==(\S+)( ;[^#]*?)?((?:\s+--hash=sha256:[0-9a-f]{64})+)", line.strip())
+        match = re.fullmatch(r"([a-z0-9-]+)==(\S+)(?: ; ([^#]*?))?((?:\s+--hash=sha256:[0-9a-f]{64})+)", line.strip())
         assert match, f"not a pin with hashes: {line}"
-        found[match[1]] = match[2]
+        if match[3] is None or Marker(match[3]).evaluate():
+            found[match[1]] = match[2]
     return found
 
 
