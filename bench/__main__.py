@@ -35,8 +35,7 @@ CHECK_GOALS = [
     Goal("await check, memory, depth 0", 0.15),
     Goal("await check, memory, depth 3", 0.15),
 ]
-WEB_GOALS = [Goal("Sessile on SQLite, a page for everybody", 0.90, share=True)]
-
+WEB_GOALS = [Goal(name, 0.90, share=True) for name in ("Sessile on SQLite, a page for everybody", web.PAGE)]
 
 CACHED_BOUND = 1.2
 """Of the memory store's cached check."""
@@ -190,7 +189,13 @@ async def measure(quick: bool) -> tuple[list[Table], list[Line], list[str]]:
         of_writes = await writes.measure_writes(folder, rounds)
         in_process, missing = await web.measure_in_process(folder, rounds)
         of_engines, lines, without = await measure_engines(folder, quick)
-        wall, processor = await web.measure_over_loopback(folder, 3 if quick else 9, 0.2 if quick else 0.5)
+        over_loopback = [
+            (title, *await web.measure_over_loopback(folder, 3 if quick else 9, 0.2 if quick else 0.5, asked))
+            for title, asked in (
+                ("The same behind uvicorn over loopback", web.HELLO),
+                ("An application that renders a table, behind uvicorn over loopback", web.THIRTY_ROWS),
+            )
+        ]
     tables = [
         Table(
             "One check", "Processor time. SQLite: current to the last commit of any process.",
@@ -201,18 +206,13 @@ async def measure(quick: bool) -> tuple[list[Table], list[Line], list[str]]:
             "The middleware around an application that does nothing, without a server",
             "Processor time of an ASGI call. The harshest view: nothing else is paid for.", in_process, share=True,
         ),
-        # One worker's throughput is the inverse of its processor time, which a busy machine does not disturb.
-        Table(
-            "The same behind uvicorn over loopback", f"By the wall, {web.CONNECTIONS} connections kept open.", wall,
-            () if processor else WEB_GOALS, share=True,
-        ),
     ]  # fmt: skip
-    if processor:
-        tables.append(
-            Table(
-                "The same, the server's processor time", "Steadier on a busy machine.", processor, WEB_GOALS, share=True
-            )
-        )
+    for title, wall, processor in over_loopback:
+        # One worker's throughput is the inverse of its processor time, which a busy machine does not disturb.
+        note = f"By the wall, {web.CONNECTIONS} connections kept open."
+        tables.append(Table(title, note, wall, () if processor else WEB_GOALS, share=True))
+        if processor:
+            tables.append(Table(title, "The server's processor time.", processor, WEB_GOALS, share=True))
     return tables + of_engines, lines, missing + without
 
 

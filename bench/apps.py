@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from jinja2 import Environment
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Route
 
 from bench.checks import claims
@@ -24,6 +25,21 @@ AnyApp = Any
 
 async def _hello(_request: Request) -> PlainTextResponse:
     return PlainTextResponse("hello, world\n")
+
+
+_PAGE = Environment(autoescape=True).from_string(
+    "<!doctype html><title>Keys</title><table>{% for row in rows %}<tr><td>{{ row.name }}<td>{{ row.owner }}"
+    "<td>{{ row.used }}<td>{{ row.scopes | join(', ') }}</tr>{% endfor %}</table>"
+)
+_ROWS = [
+    {"name": f"key {n}", "owner": f"service:{n % 7}", "used": f"{n} hours ago", "scopes": ["read", "write"]}
+    for n in range(30)
+]
+
+
+async def _page(_request: Request) -> HTMLResponse:
+    """What a console does all day: a table of thirty rows, from a template."""
+    return HTMLResponse(_PAGE.render(rows=_ROWS))
 
 
 async def _whoami(request: Request) -> PlainTextResponse:
@@ -42,7 +58,7 @@ async def _read(request: Request) -> PlainTextResponse:
 
 
 def _app(*middleware: Middleware) -> Starlette:
-    routes = [("/", _hello), ("/whoami", _whoami), ("/read", _read), ("/remember", _remember)]
+    routes = [("/", _hello), ("/page", _page), ("/whoami", _whoami), ("/read", _read), ("/remember", _remember)]
     return Starlette(routes=[Route(path, endpoint) for path, endpoint in routes], middleware=list(middleware))
 
 

@@ -18,6 +18,8 @@ from bench.rounds import Figure, measure
 from sessile import Authority, Policy
 
 BARE = "bare Starlette"
+BARE_PAGE = "bare Starlette, a page of thirty rows"
+PAGE = "Sessile on SQLite, the same page"
 WRAPPED = "a middleware that wraps `send` and does nothing"
 SIGNED = "Starlette's SessionMiddleware (signed cookie)"
 STARSESSIONS = "starsessions (server-side, in memory)"
@@ -197,23 +199,36 @@ def _processor_seconds(pid: int) -> float:
     return sum(used) / 1e9
 
 
-async def measure_over_loopback(folder: Path, rounds: int, seconds: float) -> tuple[list[Figure], list[Figure]]:
+Asked = tuple[str, str, str, Callable[[], apps.AnyApp] | None, bool]
+"""A figure's name, its application, the path, where its cookie comes from, and whether it carries our token."""
+
+HELLO: list[Asked] = [
+    (BARE, "bare", "/", None, False),
+    (WRAPPED, "wrapped", "/", None, False),
+    ("Sessile on SQLite, a page for everybody", "sessile", "/", None, True),
+    ("Sessile on SQLite, the page asks who it is", "sessile", "/whoami", None, True),
+    (SIGNED, "signed_cookie", "/read", apps.signed_cookie, False),
+]
+THIRTY_ROWS: list[Asked] = [
+    (BARE_PAGE, "bare", "/page", None, False),
+    (PAGE, "sessile", "/page", None, True),
+]
+
+
+async def measure_over_loopback(
+    folder: Path, rounds: int, seconds: float, asked: list[Asked]
+) -> tuple[list[Figure], list[Figure]]:
     """Seconds by the wall for each request, and the server's own processor seconds for each (none off Linux)."""
     url = f"sqlite:///{folder}/loopback.db"
     async with Authority(url, policy=Policy.aal1()) as authority:
         [token] = await _tokens(authority, 1)
-    asked: list[tuple[str, str, str, Callable[[], apps.AnyApp] | None, str | None]] = [
-        (BARE, "bare", "/", None, None),
-        (WRAPPED, "wrapped", "/", None, None),
-        ("Sessile on SQLite, a page for everybody", "sessile", "/", None, token),
-        ("Sessile on SQLite, the page asks who it is", "sessile", "/whoami", None, token),
-        (SIGNED, "signed_cookie", "/read", apps.signed_cookie, None),
-    ]
     wall = [Figure(name, _nothing) for name, *_ in asked]
     processor = [Figure(name, _nothing) for name, *_ in asked]
     with ExitStack() as stack:
         served: dict[str, tuple[int, int]] = {}
-        cookies = [cookie if make is None else await _cookie_of(make()) for *_, make, cookie in asked]
+        cookies = [
+            await _cookie_of(make()) if make is not None else token if ours else None for *_, make, ours in asked
+        ]
         for _, app, *_ in asked:
             if app not in served:
                 served[app] = stack.enter_context(_served(app, {"SESSILE_BENCH_URL": url}))

@@ -80,6 +80,7 @@ class SessileMiddleware:
         self.app = app
         self.authority = authority
         self.cookie = cookie or CookieSpec()
+        self._cookie_name = self.cookie.raw_name
         self._hosts = AllowedHosts(allowed_hosts, origins)
         self._rule = OriginRule(public=origins, trusted=origins)
         self._trusted = TrustedPeers(trusted_proxies)
@@ -158,23 +159,22 @@ class SessileMiddleware:
 
     def _token(self, headers: dict[bytes, bytes]) -> tuple[Token | None, Denied, bool]:
         """The token that counts, what to say without one, and whether it came as a bearer token."""
-        authorization = headers.get(b"authorization")
-        if authorization is not None:
-            scheme, _, rest = authorization.partition(b" ")
+        if b"authorization" in headers:
+            scheme, _, rest = headers[b"authorization"].partition(b" ")
             rest = rest.strip(b" ")
             if scheme.lower() == b"bearer" and rest.startswith((b"sld_", b"slk_")):
                 return Token(rest, "latin-1"), _MISSING, True
         sent = headers.get(b"cookie")
         if sent is None:
             return None, _MISSING, False
-        value = cookies.find(sent, self.cookie.raw_name)
+        value = cookies.find(sent, self._cookie_name)
         if not value:
             return None, _MISSING, False
         if not isinstance(value, bytes):
             return None, _MALFORMED, False
-        if value.startswith(b"slb_"):
+        if value[:4] == b"slb_":
             return Token(value, "latin-1"), _MISSING, False
-        return None, _MISSING if value.startswith((b"sld_", b"slk_")) else _MALFORMED, False
+        return None, _MISSING if value[:4] in (b"sld_", b"slk_") else _MALFORMED, False
 
     def _is_act(self, path: str, headers: dict[bytes, bytes]) -> bool:
         """Whether a person made this request (review 23). Only that keeps a session from idling out."""

@@ -222,7 +222,9 @@ class Access:
     def due(self) -> bool:
         """Whether the presented token is due for a successor, and the answer reaches who presented it."""
         result = self._result
-        if not result or result.rotate_at is None or not self.rotates or self.bearer or self.issued is not None:
+        if not isinstance(result, Active) or result.rotate_at is None:
+            return False
+        if not self.rotates or self.bearer or self.issued is not None:
             return False
         return self.authority.clock.now() >= result.rotate_at
 
