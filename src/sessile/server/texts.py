@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from sessile.server.texts_events import Events
 from sessile.server.texts_factors import Factors
 
 
@@ -161,52 +162,6 @@ class SessionWords:
             passkey="passkey",
             hardware_key="hardware key",
             federated="another provider",
-        )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Events:
-    """Words for the audit record's lines, by name, and for causes that Sessile itself gives."""
-
-    by: str = "by {by}"
-    because: str = "by {by}: {cause}"
-    actors: Mapping[str, str] = field(default_factory=lambda: _words(cli="an operator", system="Sessile"))
-    names: Mapping[str, str] = field(
-        default_factory=lambda: MappingProxyType(
-            {
-                "session.begun": "Signed in",
-                "session.delegated": "Delegation handed out",
-                "key.minted": "Key handed out",
-                "session.elevated": "Confirmed it was you",
-                "session.rotated": "Session got a new token",
-                "session.revoked": "Session ended",
-                "session.contained": "Session ended after a compromise",
-                "session.replayed": "An old token was used",
-                "sign_in.failed": "Sign-in failed",
-                "principal.registered": "Account made",
-                "principal.changed": "Account changed",
-                "principal.revoked": "All sessions ended",
-                "principal.contained": "Everything ended after a compromise",
-                "principal.disabled": "Account disabled",
-                "principal.enabled": "Account enabled",
-                "principal.deleted": "Account deleted",
-                "principal.password_set": "Password changed",
-                "factor.added": "Way to sign in added",
-                "factor.changed": "Way to sign in renamed",
-                "factor.removed": "Way to sign in removed",
-                "containment.settled": "Containment accounted for",
-                "everyone.revoked": "Everybody signed out",
-                "policy.changed": "Policy changed",
-            }
-        )
-    )
-    causes: Mapping[str, str] = field(
-        default_factory=lambda: _words(
-            logout="signed out",
-            replaced="signed in again in the same browser",
-            limit="more sessions at once than the policy allows",
-            password="password changed",
         )
     )
 

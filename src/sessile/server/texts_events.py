@@ -1,0 +1,67 @@
+"""Words for the audit record: its events, and the causes that Sessile itself gives; a part of `texts`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+def words(**words: str) -> Mapping[str, str]:
+    return MappingProxyType(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Words for the audit record's lines, by name, and for causes that Sessile itself gives."""
+
+    by: str = "by {by}"
+    because: str = "by {by}: {cause}"
+    actors: Mapping[str, str] = field(
+        default_factory=lambda: words(anonymous="somebody", cli="an operator", system="Sessile")
+    )
+    names: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType(
+            {
+                "session.begun": "Signed in",
+                "session.delegated": "Delegation handed out",
+                "key.minted": "Key handed out",
+                "session.elevated": "Confirmed it was you",
+                "session.rotated": "Session got a new token",
+                "session.revoked": "Session ended",
+                "session.contained": "Session ended after a compromise",
+                "session.replayed": "An old token was used",
+                "sign_in.failed": "Sign-in failed",
+                "principal.registered": "Account made",
+                "principal.changed": "Account changed",
+                "principal.revoked": "All sessions ended",
+                "principal.contained": "Everything ended after a compromise",
+                "principal.disabled": "Account disabled",
+                "principal.enabled": "Account enabled",
+                "principal.deleted": "Account deleted",
+                "principal.password_set": "Password changed",
+                "factor.added": "Way to sign in added",
+                "factor.changed": "Way to sign in renamed",
+                "factor.removed": "Way to sign in removed",
+                "device.added": "Signed in on a new device",
+                "recovery.requested": "Link for a new password asked for",
+                "recovery.link_made": "Link for a new password made",
+                "address.added": "E-mail address added",
+                "address.confirmed": "E-mail address confirmed",
+                "address.removed": "E-mail address removed",
+                "mail.undelivered": "A notice could not be delivered",
+                "containment.settled": "Containment accounted for",
+                "everyone.revoked": "Everybody signed out",
+                "policy.changed": "Policy changed",
+            }
+        )
+    )
+    causes: Mapping[str, str] = field(
+        default_factory=lambda: words(
+            logout="signed out",
+            replaced="signed in again in the same browser",
+            limit="more sessions at once than the policy allows",
+            password="password changed",
+            recovery="password forgotten",
+        )
+    )
