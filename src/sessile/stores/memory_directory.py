@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -38,6 +38,7 @@ class MemoryDirectory:
         self._facts: dict[str, bytes] = {}
         self._containments: dict[str, Contained] = {}
         self._tries: dict[bytes, Tries] = {}
+        self.hear: Callable[[Sequence[Event]], None] | None = None
 
     async def fence(self, name: str) -> tuple[Principal, Fence] | None:
         principal = self._principal(self._names.get(name))
@@ -105,6 +106,10 @@ class MemoryDirectory:
     async def credentials(self, uid: str) -> Sequence[Credential]:
         return [credential for (of, _, _), credential in sorted(self._credentials.items()) if of == uid]
 
+    async def passkey(self, id: str) -> Credential | None:
+        found = (one for (_, kind, of), one in self._credentials.items() if (kind, of) == ("passkey", id))
+        return next(found, None)
+
     async def set_credential(
         self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
     ) -> bool:
@@ -113,6 +118,10 @@ class MemoryDirectory:
         stored = self._credentials.get((credential.uid, credential.kind, credential.id))
         if instead_of is not None and (stored is None or stored.value != instead_of):
             return False
+        if credential.kind == "passkey":
+            taken = await self.passkey(credential.id)
+            if taken is not None and taken.uid != credential.uid:
+                raise Conflict("this passkey is another principal's")
         now = self._clock.now()
         self._store_credential(credential, now)
         if event is not None:
@@ -196,7 +205,10 @@ class MemoryDirectory:
         return self._principals.get(uid) if uid is not None else None
 
     def _append(self, event: Event, now: datetime) -> None:
-        self._events.append(msgspec.structs.replace(event, seq=len(self._events) + 1, at=now))
+        stamped = msgspec.structs.replace(event, seq=len(self._events) + 1, at=now)
+        self._events.append(stamped)
+        if self.hear is not None:
+            self.hear((stamped,))
 
     def _announce(self, *objects: str) -> None:
         if objects:

@@ -17,7 +17,7 @@ Rules for every method:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, Literal, Protocol, TypeVar
@@ -262,6 +262,10 @@ class Verified(msgspec.Struct, frozen=True):
 class Directory(Protocol):
     """What is durable and lives in SQL: principals, policies, credentials, tries, the audit record, facts."""
 
+    hear: Callable[[Sequence[Event]], None] | None
+    """Called with the events of each change of this store, after its commit, in their order; None: nobody listens.
+    On the loop that asked for the change, also if whoever asked was cancelled meanwhile. It does not raise."""
+
     async def fence(self, name: str) -> tuple[Principal, Fence] | None:
         """The active principal of that canonical name, and what a sign-in is fenced with. None: unknown.
 
@@ -295,6 +299,9 @@ class Directory(Protocol):
     async def credentials(self, uid: str) -> Sequence[Credential]:
         """All of a principal, by kind and id."""
 
+    async def passkey(self, id: str) -> Credential | None:
+        """The credential of the kind `passkey` and that id, whoever's it is: it signs in without a name."""
+
     async def set_credential(
         self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
     ) -> bool:
@@ -302,6 +309,8 @@ class Directory(Protocol):
 
         `instead_of`: only if this is the value stored by now, so that the rehash of a sign-in never brings back a
         password that was changed meanwhile. Returns whether it was written.
+
+        Raises NotFound: no such principal. Conflict: a passkey of that id is another principal's.
         """
 
     async def remove_credential(

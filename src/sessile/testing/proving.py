@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from sessile.errors import Conflict
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.principal import Principal
 from sessile.kernel.tries import Exhausted, Limit
@@ -74,6 +77,21 @@ class Proving:
                 *[node.store.remove_credential(alice.uid, "reset", "a", value=b"1") for node in nodes * 2]
             )
             assert done.count(True) == 1
+
+    async def test_a_passkey_is_found_by_its_id_and_is_one_persons(self, world: World) -> None:
+        alice, bob = await world.person(), await world.person("bob")
+        assert await world.store.passkey("a") is None
+        await world.store.set_credential(made(alice, "passkey", "a"))
+        await world.store.set_credential(made(bob, "totp", "a"))
+        found = await world.store.passkey("a")
+        assert found is not None
+        assert (found.uid, found.kind, found.id, found.value) == (alice.uid, "passkey", "a", b"1")
+        with pytest.raises(Conflict):
+            await world.store.set_credential(made(bob, "passkey", "a", b"2"))
+        await world.store.set_credential(made(alice, "passkey", "a", b"3"))
+        assert await world.store.remove_credential(alice.uid, "passkey", "a")
+        assert await world.store.passkey("a") is None
+        await world.store.set_credential(made(bob, "passkey", "a", b"2"))
 
     # --- tries ----------------------------------------------------------------------------------------------
 

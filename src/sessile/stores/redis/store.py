@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -283,6 +283,14 @@ class RedisStore:
 
     # -- Directory ----------------------------------------------------------------------------------------------
 
+    @property
+    def hear(self) -> Callable[[Sequence[Event]], None] | None:
+        return self.directory.hear
+
+    @hear.setter
+    def hear(self, heard: Callable[[Sequence[Event]], None] | None) -> None:
+        self.directory.hear = heard
+
     async def fence(self, name: str) -> tuple[Principal, Fence] | None:
         return await self.directory.fence(name)
 
@@ -315,6 +323,9 @@ class RedisStore:
 
     async def credentials(self, uid: str) -> Sequence[Credential]:
         return await self.directory.credentials(uid)
+
+    async def passkey(self, id: str) -> Credential | None:
+        return await self.directory.passkey(id)
 
     async def remove_credential(
         self, uid: str, kind: str, id: str = "", event: Event | None = None, *, value: bytes | None = None

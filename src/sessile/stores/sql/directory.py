@@ -92,6 +92,14 @@ def all_credentials(db: Db, uid: str) -> Sequence[Credential]:
     ]
 
 
+def find_passkey(db: Db, id_: str) -> Credential | None:
+    rows = db.execute("SELECT uid, value, changed FROM credential WHERE kind = 'passkey' AND id = ?", (id_,)).fetchall()
+    if not rows:
+        return None
+    uid, value, changed = rows[0]
+    return Credential(uid=uid, kind="passkey", id=id_, value=value, changed=datetime_of(changed))
+
+
 def find_fact(db: Db, name: str) -> bytes | None:
     rows = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchall()
     return rows[0][0] if rows else None

@@ -40,6 +40,13 @@ class SQLStore(abc.ABC):
     """See `stores.protocol`. Opening, following and `read`, which every check without a near cache pays for, are each
     engine's own."""
 
+    hear: Callable[[Sequence[Event]], None] | None = None
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """They were committed: tell who listens."""
+        if events and self.hear is not None:
+            self.hear(events)
+
     @abc.abstractmethod
     async def _point(self, read: Callable[[Db, datetime], T]) -> T:
         """A small read, of one instant: it is given the store's clock."""
@@ -151,6 +158,9 @@ class SQLStore(abc.ABC):
 
     async def credentials(self, uid: str) -> Sequence[Credential]:
         return await self._point(lambda db, _: directory.all_credentials(db, uid))
+
+    async def passkey(self, id: str) -> Credential | None:
+        return await self._point(lambda db, _: directory.find_passkey(db, id))
 
     async def set_credential(
         self, credential: Credential, event: Event | None = None, *, instead_of: bytes | None = None
