@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sessile.clock import Clock
+from sessile.stores.mail import Mails
 from sessile.stores.protocol import Directory, Store
 
 REDIS = (
@@ -14,7 +15,7 @@ REDIS = (
 )  # fmt: skip
 
 
-class Backend(Store, Directory, Protocol):
+class Backend(Store, Directory, Mails, Protocol):
     """A store that is its own directory."""
 
 

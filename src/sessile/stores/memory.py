@@ -33,7 +33,8 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.near import NearCache
 from sessile.stores.containing import before, cut_of
-from sessile.stores.memory_directory import MemoryDirectory, page
+from sessile.stores.memory_directory import page
+from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Page
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class _Token(msgspec.Struct):
     since: datetime
 
 
-class MemoryStore(MemoryDirectory):
+class MemoryStore(MemoryMails):
     """`Store` and `Directory` in dictionaries."""
 
     local = True
