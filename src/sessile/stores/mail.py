@@ -40,7 +40,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 
 def retry_after(attempts: int) -> timedelta:
     """Until a mail that was taken up so often is taken up again."""
-    return min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(max(attempts, 1) - 1, 20))
+    return min(LONGEST_RETRY, FIRST_RETRY * (1 << min(max(attempts, 1) - 1, 20)))
 
 
 class Mails(Protocol):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sessile.kernel.event import Event
-from sessile.stores.mail import Mail, Mails
+from sessile.stores.mail import Mail
+from sessile.stores.redis.journal import SQLDirectory
 
 
 class RedisMails:
     """`Mails` of a store whose sessions are elsewhere than its accounts."""
 
-    directory: Mails
+    directory: SQLDirectory
 
     async def at_address(self, id: str) -> Sequence[str]:
         return await self.directory.at_address(id)
