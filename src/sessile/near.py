@@ -11,6 +11,9 @@ invalidations in the order of the journal. An entry costs about 1 KiB with its s
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 
 from sessile.kernel.decide import Active, Binding
@@ -61,6 +64,9 @@ class NearCache:
         self._entries: dict[bytes, Entry] = {}
         self._by_object: dict[str, set[bytes]] = {}
         self._readings: set[Reading] = set()
+        self._lock = threading.Lock()
+        """Held by whatever changes the cache, never by a look-up: with the sync face checks come on many threads."""
+        _CACHES.add(self)
         self.listener: Callable[[Iterable[str]], None] | None = None
         """Hears of every object that was touched (`all`: of any), after its entries are gone; on any thread."""
         # Bound once: a check pays for one attribute less. `_entries` is never replaced.
@@ -73,49 +79,54 @@ class NearCache:
     def reading(self) -> Iterator[Reading]:
         """Around a read of the store and the `put` of what it found."""
         reading = Reading()
-        self._readings.add(reading)
+        with self._lock:
+            self._readings.add(reading)
         try:
             yield reading
         finally:
-            self._readings.discard(reading)
+            with self._lock:
+                self._readings.discard(reading)
 
     def put(self, digest: bytes, entry: Entry, reading: Reading) -> bool:
         """Keep an answer. Refused if anything it depends on was invalidated since its reading began: a read that
         raced with an invalidation is never kept. An invalidation that comes later removes it.
         """
-        if reading.everything or not reading.objects.isdisjoint(entry.objects):
-            return False
-        self._remove(digest)
-        if len(self._entries) >= self.capacity:
-            # The oldest fill goes. Sound whatever the access pattern: an evicted session is read again.
-            self._remove(next(iter(self._entries)))
-        self._entries[digest] = entry
-        for name in entry.objects:
-            self._by_object.setdefault(name, set()).add(digest)
-        return True
+        with self._lock:
+            if reading.everything or not reading.objects.isdisjoint(entry.objects):
+                return False
+            self._remove(digest)
+            if len(self._entries) >= self.capacity:
+                # The oldest fill goes. Sound whatever the access pattern: an evicted session is read again.
+                self._remove(next(iter(self._entries)))
+            self._entries[digest] = entry
+            for name in entry.objects:
+                self._by_object.setdefault(name, set()).add(digest)
+            return True
 
     def apply(self, mark: int, objects: Iterable[str]) -> None:
         """Apply the journal up to row `mark`, which touched `objects`. `all` drops everything."""
         objects = tuple(objects)
-        for reading in self._readings:
-            reading.objects.update(objects)
-            reading.everything = reading.everything or "all" in objects
-        for name in objects:
-            if name == "all":
-                self._clear()
-            else:
-                for digest in tuple(self._by_object.get(name, ())):
-                    self._remove(digest)
-        self.mark = mark
+        with self._lock:
+            for reading in self._readings:
+                reading.objects.update(objects)
+                reading.everything = reading.everything or "all" in objects
+            for name in objects:
+                if name == "all":
+                    self._clear()
+                else:
+                    for digest in tuple(self._by_object.get(name, ())):
+                        self._remove(digest)
+            self.mark = mark
         if self.listener is not None:
             self.listener(objects)
 
     def drop(self, mark: int) -> None:
         """Forget everything: after a disconnect, a gap in the journal or another identity of the store."""
-        for reading in self._readings:
-            reading.everything = True
-        self._clear()
-        self.mark = mark
+        with self._lock:
+            for reading in self._readings:
+                reading.everything = True
+            self._clear()
+            self.mark = mark
         if self.listener is not None:
             self.listener(("all",))
 
@@ -136,3 +147,16 @@ class NearCache:
                 digests.discard(digest)
                 if not digests:
                     del self._by_object[name]
+
+
+_CACHES: weakref.WeakSet[NearCache] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    """A thread that stayed behind in the parent may have held the lock."""
+    for cache in tuple(_CACHES):
+        cache._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -26,6 +27,8 @@ class Upkeep:
         self._store = store
         self._resume = resume
         self._seen: dict[str, datetime] = {}
+        self._lock = threading.Lock()
+        """Held while `_seen` is looked at and changed: the sync face checks on many threads."""
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         work = (self._flush_forever(), self._sweep_forever(), self._resume_forever())
@@ -33,20 +36,23 @@ class Upkeep:
 
     def seen(self, session_id: str, now: datetime) -> None:
         """A person acted in this session. Written within `FLUSH_SECONDS`; callable from any thread."""
-        first = not self._seen
-        self._seen[session_id] = now
+        with self._lock:
+            first = not self._seen
+            self._seen[session_id] = now
         if first:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     async def flush(self) -> None:
         """Write what was gathered. Raises StoreUnavailable, and then keeps it."""
-        batch, self._seen = self._seen, {}
+        with self._lock:
+            batch, self._seen = self._seen, {}
         if not batch:
             return
         try:
             await self._store.touch(batch)
         except SessileError:
-            self._seen = batch | self._seen
+            with self._lock:
+                self._seen = batch | self._seen
             raise
 
     async def close(self) -> None:
