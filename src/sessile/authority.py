@@ -16,6 +16,7 @@ from sessile.checks import make_active, nanoseconds, run_now
 from sessile.clock import Clock, SystemClock
 from sessile.data import SessionData, encode
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused, refused
+from sessile.hooks import Telling
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, Requirement, TokenState, demand, holds
 from sessile.kernel.event import SYSTEM, Actor, actor_of
@@ -36,9 +37,9 @@ from sessile.kernel.principal import (
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import Token, TokenKind, derive, digest, new_token, rotation_seed
+from sessile.leaving import Leaving
 from sessile.near import NearCache
 from sessile.nhi import contain
-from sessile.nhi.authority import NonHuman
 from sessile.receipt import Issued, Receipt
 from sessile.settle import acknowledged, settled
 from sessile.signing_in import SignIn
@@ -56,7 +57,7 @@ CLOCK_DRIFT = 1e-3
 BROWSER_AND_DELEGATED = frozenset({SessionKind.BROWSER, SessionKind.DELEGATED, SessionKind.ANONYMOUS})
 
 
-class Authority(NonHuman):
+class Authority(Leaving, Telling):
     """Begins, checks and ends sessions.
 
     `Authority("sqlite:///sessile.db")` does no I/O: `async with authority:` opens it, and so does the middleware
@@ -77,6 +78,7 @@ class Authority(NonHuman):
     ) -> None:  # fmt: skip
         clock = clock or SystemClock()
         super().__init__(open_url(url, clock=clock, create=create, directory=directory), NearCache(capacity), clock)
+        Telling.__init__(self)
         self._seed = policy
         self._opening = asyncio.Lock()
 
@@ -99,6 +101,7 @@ class Authority(NonHuman):
                     await self.store.close()
                     raise
                 self._upkeep = Upkeep(self.store, resume=lambda: contain.resume(self))
+                self._start_telling(self.store)
         return self
 
     async def close(self) -> None:
@@ -106,6 +109,7 @@ class Authority(NonHuman):
         upkeep, self._upkeep = self._upkeep, None
         if upkeep is not None:
             await upkeep.close()
+            await self._stop_telling()
             await self.store.close()
 
     async def __aenter__(self) -> Self:
@@ -371,10 +375,6 @@ class Authority(NonHuman):
     async def enable(self, name: str, *, cause: str = "enabled", by: Active | Actor | None = None) -> Receipt:
         """The principal can sign in again. What had ended stays ended. Raises NotFound."""
         return await self.end(End(uid=(await self.principal(name)).uid, status=Status.ACTIVE, cause=cause), by=by)
-
-    async def delete(self, name: str, *, cause: str, by: Active | Actor | None = None) -> Receipt:
-        """Disable for good; the name can be taken again, by another principal. Raises NotFound."""
-        return await self.end(End(uid=(await self.principal(name)).uid, status=Status.DELETED, cause=cause), by=by)
 
     async def end(self, end: End, *, by: Active | Actor | None = None, wait: bool = True) -> Receipt:
         """The one way in which anything ends; the methods above are its common forms."""

@@ -46,9 +46,9 @@ class _Running:
     def __init__(self, store: PostgresStore) -> None:
         address, wall = store.address, store.wall
         self.readers = reading.Readers(address)
-        self.changes = Threads(address, limits.WRITERS, "writer", wall)
-        self.endings = Threads(address, limits.ENDINGS, "ending", wall)
-        self.lists = Threads(address, limits.LISTS, "reader", wall)
+        self.changes = Threads(address, limits.WRITERS, "writer", wall, store.tell)
+        self.endings = Threads(address, limits.ENDINGS, "ending", wall, store.tell)
+        self.lists = Threads(address, limits.LISTS, "reader", wall, store.tell)
         self.listener = Listener(address, store.follower, store.clock, store.learn_delta, store.raise_everyone)
         self.task: asyncio.Task[None] | None = None
 

@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import psycopg
 
 from sessile.errors import Conflict, StoreUnavailable
+from sessile.kernel.event import Event
 from sessile.stores import limits
 from sessile.stores.postgres.address import Address
 from sessile.stores.postgres.dialect import Db
@@ -40,13 +41,18 @@ class Done(NamedTuple, Generic[T]):
     """The engine's clock, read after the acknowledgement."""
     announced: list[str]
     head: Mark | None
+    recorded: Sequence[Event]
 
 
 class Threads:
     """So many threads, and as many connections, opened when they are needed."""
 
-    def __init__(self, address: Address, count: int, name: str, wall: Callable[[], datetime] | None) -> None:
+    def __init__(
+        self, address: Address, count: int, name: str, wall: Callable[[], datetime] | None,
+        tell: Callable[[Sequence[Event]], None],
+    ) -> None:  # fmt: skip
         self._address = address
+        self._tell = tell
         self._wall = wall
         self._pool = ThreadPoolExecutor(count, f"sessile-postgres-{name}")
         self._own = threading.local()
@@ -102,8 +108,10 @@ class Threads:
             raise StoreUnavailable("PostgreSQL does not answer in time: it may or may not have been done")
         return future.result()
 
-    def _finished(self, _: object) -> None:
+    def _finished(self, future: asyncio.Future[Any]) -> None:
         self._waiting -= 1
+        if not future.cancelled() and future.exception() is None and isinstance(done := future.result(), Done):
+            self._tell(done.recorded)
 
     # -- in a thread --------------------------------------------------------------------------------------------
 
@@ -191,7 +199,7 @@ class Threads:
             raise StoreUnavailable(f"committed, but perhaps not on a standby ({self._own.warned}): repeat it")
         cursor.nextset()
         at = datetime_of(cursor.fetchall()[0][0]) if self._wall is None else self._wall()
-        return Done(result, at, tx.announced, tx.head)
+        return Done(result, at, tx.announced, tx.head, tx.recorded)
 
     def _look(self, db: psycopg.Connection[Any], work: Callable[[Db, datetime], T], life: str) -> T:
         began = self._begin(db, self._read, life)

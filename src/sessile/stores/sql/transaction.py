@@ -50,6 +50,8 @@ class Transaction(abc.ABC):
     """Behind a SELECT: take those rows for oneself, and leave out those that somebody else has."""
     delta: timedelta
     """Δ as this transaction reads it: valid once something was announced."""
+    recorded: tuple[Event, ...] = ()
+    """What was appended to the audit record."""
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.db.execute(sql, values).fetchall()
@@ -107,6 +109,7 @@ class Transaction(abc.ABC):
                 "chain": chain(before, body),
             },
         )  # fmt: skip
+        self.recorded += (event,)
 
 
 def chain(before: bytes, body: str) -> bytes:

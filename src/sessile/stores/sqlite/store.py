@@ -79,7 +79,7 @@ class SQLiteStore(SQLStore):
 
     def _new_writer(self) -> Writer:
         connection = Connection(self.path, busy_timeout=BUSY_SECONDS, query_only=False)
-        return Writer(connection, self._clock, lambda db: shorten_log(db, self.path))
+        return Writer(connection, self._clock, lambda db: shorten_log(db, self.path), self.tell)
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None

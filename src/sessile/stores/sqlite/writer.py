@@ -6,11 +6,12 @@ import asyncio
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from sessile.clock import Clock
 from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
+from sessile.kernel.event import Event
 from sessile.stores.sql.store import Lane
 from sessile.stores.sqlite.connection import Connection, is_busy, translated
 from sessile.stores.sqlite.transaction import Transaction
@@ -27,7 +28,7 @@ _NOTHING_WRITTEN = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.
 
 
 class _Job(Generic[T]):
-    __slots__ = ("error", "future", "lane", "loop", "result", "work")
+    __slots__ = ("error", "future", "lane", "loop", "recorded", "result", "work")
 
     def __init__(self, work: Callable[[Transaction], T], lane: Lane) -> None:
         self.work = work
@@ -36,6 +37,7 @@ class _Job(Generic[T]):
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.result: T | None = None
         self.error: BaseException | None = None
+        self.recorded: Sequence[Event] = ()
 
 
 class Writer:
@@ -45,10 +47,14 @@ class Writer:
     that is cancelled undoes nothing.
     """
 
-    def __init__(self, connection: Connection, clock: Clock, tidy: Callable[[sqlite3.Connection], None]) -> None:
+    def __init__(
+        self, connection: Connection, clock: Clock, tidy: Callable[[sqlite3.Connection], None],
+        tell: Callable[[Sequence[Event]], None],
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._clock = clock
         self._tidy = tidy
+        self._tell = tell
         self._wake = threading.Condition()
         self._lanes: tuple[deque[_Job[Any]], ...] = tuple(deque() for _ in Lane)
         self._thread: threading.Thread | None = None
@@ -106,7 +112,7 @@ class Writer:
                     self._commit(batch)
                 except Exception as error:  # whatever it is, the thread goes on and nobody waits for ever
                     self._give_up(batch, error, unknown=True)
-            _deliver(batch)
+            self._deliver(batch)
 
     def _take(self) -> list[_Job[Any]]:
         with self._wake:
@@ -137,7 +143,9 @@ class Writer:
     def _run(self, db: sqlite3.Connection, job: _Job[Any]) -> None:
         db.execute("SAVEPOINT change")
         try:
-            job.result = job.work(Transaction(db, self._clock.now()))
+            transaction = Transaction(db, self._clock.now())
+            job.result = job.work(transaction)
+            job.recorded = transaction.recorded
         except Exception as error:
             if isinstance(error, sqlite3.Error) and not db.in_transaction:
                 raise
@@ -176,23 +184,23 @@ class Writer:
         # Whatever state it is in: closing rolls back, and the next batch opens a new one.
         self._connection.close()
 
+    def _deliver(self, batch: list[_Job[Any]]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
+        for job in batch:
+            loops.setdefault(job.loop, []).append(job)
+        for loop, jobs in loops.items():
+            try:
+                loop.call_soon_threadsafe(self._settle, jobs)
+            except RuntimeError:  # the loop is closed: nobody is waiting any more
+                continue
 
-def _deliver(batch: list[_Job[Any]]) -> None:
-    loops: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
-    for job in batch:
-        loops.setdefault(job.loop, []).append(job)
-    for loop, jobs in loops.items():
-        try:
-            loop.call_soon_threadsafe(_settle, jobs)
-        except RuntimeError:  # the loop is closed: nobody is waiting any more
-            continue
-
-
-def _settle(jobs: list[_Job[Any]]) -> None:
-    for job in jobs:
-        if job.future.done():
-            continue
-        if job.error is not None:
-            job.future.set_exception(job.error)
-        else:
-            job.future.set_result(job.result)
+    def _settle(self, jobs: list[_Job[Any]]) -> None:
+        for job in jobs:
+            if job.error is None:
+                self._tell(job.recorded)
+            if job.future.done():
+                continue
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
