@@ -13,6 +13,7 @@ from sessile.asgi import Access, AccessDenied, SessileMiddleware
 from sessile.kernel.assurance import Method
 from sessile.kernel.session import Session
 from sessile.signing_in import SignIn
+from sessile.web import signing
 from sessile.web.access import requirement
 
 __all__ = [
@@ -63,14 +64,7 @@ async def sign_in(request: HTTPConnection, who: str | SignIn, *, method: Method 
         Conflict: the principal is disabled, or its password changed meanwhile. LimitExceeded: too many sessions.
         ValueError: not a name or a method.
     """
-    here = access(request)
-    replaces = await here.replaceable()
-    if isinstance(who, SignIn):
-        issued = await who.begin(method=method, client=here.client, replaces=replaces)
-    else:
-        issued = await here.authority.begin(who, method=method, client=here.client, replaces=replaces)
-    here.sign_in(issued)
-    return issued.active.session
+    return await signing.sign_in(access(request), who, method=method)
 
 
 async def step_up(request: HTTPConnection, *, method: Method | str) -> Session:
@@ -79,11 +73,7 @@ async def step_up(request: HTTPConnection, *, method: Method | str) -> Session:
     Raises:
         AccessDenied: no person's session. Conflict: it is over. ValueError: not a method.
     """
-    here = access(request)
-    active = await here.require(below_policy=True)
-    issued = await here.authority.elevate(active, method=method, client=here.client)
-    here.sign_in(issued)
-    return issued.active.session
+    return await signing.step_up(access(request), method=method)
 
 
 async def sign_out(request: HTTPConnection) -> None:

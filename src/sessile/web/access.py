@@ -118,9 +118,11 @@ class Access:
             self._client = make_client({"headers": self._headers, "client": self._peer}, self._trusted)
         return self._client
 
-    def peek(self) -> Active | None:
+    def peek(self, requirement: Requirement = NOTHING_MORE) -> Active | None:
         """The cached path of `check`, without await: Active, or None for «ask further»."""
-        return None if self._token is None else self.authority.peek(self._token, client=self.client, touch=False)
+        if self._token is None:
+            return None
+        return self.authority.peek(self._token, client=self.client, requirement=requirement, touch=False)
 
     async def check(self, requirement: Requirement = NOTHING_MORE) -> Active | Denied:
         """Check the presented token again, against `requirement`. Never raises."""
