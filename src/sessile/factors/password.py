@@ -1,8 +1,9 @@
 """Passwords: set, checked and changed. Needs argon2-cffi, which `sessile[server]` brings.
 
 Rules (NIST SP 800-63B-4, 3.1.1.2): 15 to 256 characters, each Unicode code point counted once, after
-normalisation to NFC; the whole password counts; no rules of composition and no periodic change; not the person's
-own name, not the name of the service, not a short stretch repeated or a run of neighbouring characters.
+normalisation to NFC, and 8 of whoever's policy demands a second factor beside it; the whole password counts; no rules
+of composition and no periodic change; none of the lists that attackers try first (`factors.blocklist`), not the
+person's own name, not the name of the service, not a short stretch repeated or a run of neighbouring characters.
 256 code points are at most 1,024 bytes, which is what hashing one costs at most.
 
 Stored is an Argon2id string with the second recommended option of RFC 9106, section 4 (64 MiB, 3 passes, 4 lanes,
@@ -28,11 +29,12 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from sessile.authority import Authority
 from sessile.errors import Conflict, LimitExceeded, Refused, SessileError
+from sessile.factors.blocklist import Blocklist
 from sessile.factors.throttle import SESSION, Attempt, Throttle
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import Actor, Event, EventName
-from sessile.kernel.principal import PrincipalKind, Status, canonical
+from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionKind
 from sessile.kernel.token import TokenKind, digest, new_token
@@ -45,13 +47,18 @@ T = TypeVar("T")
 KIND: Final = "password"
 """Of the credential in the directory, and the cause of the endings that a change brings."""
 MINIMUM: Final = 15
+MINIMUM_WITH_SECOND: Final = 8
+"""Where a password alone opens nothing: the policy demands assurance 2 (63B-4, 3.1.1.2)."""
 MAXIMUM: Final = 256
 """Characters (code points, after NFC)."""
 THREADS: Final = 2
 WAITING: Final = 32
 """Calls that may wait for a thread, in one process."""
 SERVICE_WORDS: Final = ("sessile",)
-_RUNS: Final = ("abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop")
+_RUNS: Final = (
+    "abcdefghijklmnopqrstuvwxyz", "01234567890", "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+)  # fmt: skip
 _SHORTEST_HASHED: Final = 1
 
 
@@ -79,17 +86,19 @@ class Passwords:
         authority: whose principals and sessions.
         hasher: other parameters of Argon2; what was stored under different ones is made anew at sign-in.
         words: names of the service, which nobody may take as a password.
+        blocklist: what nobody may take either.
         throttle: counts every try before it is hashed. None: only `Busy` slows down guessing.
     """
 
     def __init__(
         self, authority: Authority, *, hasher: PasswordHasher | None = None, words: tuple[str, ...] = SERVICE_WORDS,
-        throttle: Throttle | None = None,
+        blocklist: Blocklist | None = None, throttle: Throttle | None = None,
     ) -> None:  # fmt: skip
         self._authority = authority
         self.throttle = throttle
         self._hasher = hasher or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
         self._words = words
+        self._blocklist = blocklist or Blocklist()
         self._threads = _Threads()
         self._dummy: str | None = None
 
@@ -105,14 +114,30 @@ class Passwords:
             NotFound: no such principal. WeakPassword: says the rule. Busy. ValueError: not a person.
         """
         principal = await self._authority.principal(name)
+        return await self.put(await self.prepared(principal, new), by=by)
+
+    async def prepared(self, principal: Principal, new: str) -> Credential:
+        """A new password, judged and hashed, to be `put`. Raises WeakPassword, Busy, ValueError: not a person."""
         if principal.kind is not PrincipalKind.HUMAN:
             raise ValueError("services and agents have keys and delegations, not passwords")
-        hashed = await self._hash(self.check_rules(new, name=principal.name))
-        credential = Credential(uid=principal.uid, kind=KIND, value=hashed.encode())
-        receipt = await self._authority.end(End(uid=principal.uid, cause=KIND, credential=credential), by=by)
+        text = self.check_rules(new, name=principal.name, minimum=await self.minimum(principal))
+        return Credential(uid=principal.uid, kind=KIND, value=(await self._hash(text)).encode())
+
+    async def put(self, credential: Credential, *, by: Active | Actor | None = None, cause: str = KIND) -> Receipt:
+        """The password from now on. All sessions of the person end; what was counted against the old one is forgotten.
+
+        Raises NotFound: the person is gone. RevocationUncertain: repeat it.
+        """
+        uid = credential.uid
+        receipt = await self._authority.end(End(uid=uid, cause=cause, credential=credential), by=by)
         if self.throttle is not None:
-            await self.throttle.bound_anew(KIND, principal.uid)
+            await self.throttle.bound_anew(KIND, uid)
         return receipt
+
+    async def minimum(self, principal: Principal | None) -> int:
+        """How many characters this person's password has at least."""
+        policy = None if principal is None else await self._authority.store.policy(principal.policy)
+        return MINIMUM if policy is None or policy.assurance < 2 else MINIMUM_WITH_SECOND
 
     async def sign_in(
         self, name: str, password: str, *, client: Client | None = None, replaces: Active | None = None,
@@ -175,7 +200,8 @@ class Passwords:
         """
         session = active.session
         stored = await self._prove(active, current, client)
-        prepared = self.check_rules(new, name=session.principal or "")
+        principal = await self._authority.store.principal(uid=stored.uid)
+        prepared = self.check_rules(new, name=session.principal or "", minimum=await self.minimum(principal))
         if hmac.compare_digest(prepared.encode(), _normal(current).encode()):
             raise WeakPassword("same", "this is the password you have now")
         hashed = await self._hash(prepared)
@@ -194,7 +220,7 @@ class Passwords:
             return Issued(token, checked)
         raise Conflict("the password is changed, and this session is over by now: sign in with the new one", checked)
 
-    def check_rules(self, new: str, *, name: str = "") -> str:
+    def check_rules(self, new: str, *, name: str = "", minimum: int = MINIMUM) -> str:
         """The password in its normal form (NFC), if the rules let `name` have it.
 
         Raises:
@@ -203,8 +229,8 @@ class Passwords:
         if len(new) > MAXIMUM * 4:  # normalising costs time in the length
             raise WeakPassword("long", f"use at most {MAXIMUM} characters", len(new))
         text = _normal(new)
-        if len(text) < MINIMUM:
-            raise WeakPassword("short", f"use at least {MINIMUM} characters; a few words together will do", len(text))
+        if len(text) < minimum:
+            raise WeakPassword("short", f"use at least {minimum} characters; a few words together will do", len(text))
         if len(text) > MAXIMUM:
             raise WeakPassword("long", f"use at most {MAXIMUM} characters", len(text))
         folded = "".join(char for char in text.casefold() if char.isalnum())
@@ -214,6 +240,8 @@ class Passwords:
             raise WeakPassword(
                 "common", "this is a stretch repeated, or a run of neighbours: choose another", len(text)
             )
+        if text in self._blocklist:
+            raise WeakPassword("common", "this is on the lists that attackers try first: choose another", len(text))
         return text
 
     async def _prove(self, active: Active, password: str, client: Client | None) -> Credential:

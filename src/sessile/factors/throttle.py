@@ -26,6 +26,8 @@ ACCOUNT: Final = (30, timedelta(minutes=2))
 LANE: Final = (10, timedelta(minutes=1))
 NETWORK: Final = (120, timedelta(seconds=5))
 EVERYBODY: Final = (1_000, timedelta(milliseconds=50))
+ASKING: Final = (3, timedelta(minutes=10))
+"""For mails that somebody asks for: to one account, and from one network ten times that."""
 SESSION: Final = "session"
 _LABEL: Final = b"sessile throttle 1"
 _DEVICE_ID: Final = 22
@@ -96,6 +98,23 @@ class Throttle:
         if exhausted is not None:
             raise Throttled(exhausted.wait)
         return Attempt(self._authority, tuple(limits))
+
+    async def ask(self, kind: str, whom: str, client: Client | None = None) -> None:
+        """Count something that is asked for and not guessed, such as a mail: nothing is off in the end.
+
+        Args:
+            whom: what was typed; known or not, it is counted alike.
+
+        Raises:
+            Throttled.
+        """
+        limits = [_limit(self._key("ask", kind, whom), ASKING), _limit(self._key("all"), EVERYBODY)]
+        if (asking := network(client.ip if client is not None else None)) is not None:
+            burst, every = ASKING
+            limits.append(_limit(self._key("network asks", kind, asking), (10 * burst, every / 10)))
+        exhausted = await self._authority.store.count_try(limits)
+        if exhausted is not None:
+            raise Throttled(exhausted.wait)
 
     async def bound_anew(self, kind: str, uid: str) -> None:
         """The authenticator is another one: its failures are no more."""
