@@ -17,10 +17,12 @@ LOCKS = 0x53657373
 
 # Which engine, in which life of it, and which table (a copy may be loaded beside or over it): changes at every start,
 # failover and restore. Empty on a standby, which is never read.
-LIFE = (
+BORN = (
     "CASE WHEN pg_is_in_recovery() THEN '' ELSE concat(extract(epoch FROM pg_postmaster_start_time()), '/',"
-    " substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), '/', j.tableoid) END"
+    " substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)) END"
 )
+"""The engine's process and timeline: as long as that process lives it stays the primary of it."""
+LIFE = f"CASE WHEN pg_is_in_recovery() THEN '' ELSE concat({BORN}, '/', j.tableoid) END"
 NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """Microseconds since 1970."""
 

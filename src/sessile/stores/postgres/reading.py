@@ -1,124 +1,311 @@
-"""What a check reads, in one statement: the token, its session, all above it, and which engine answered."""
+"""What a check reads, in one statement: the token, its session, all above it, and which engine answered.
+
+libpq is driven by hand here, as in `listening`: a cursor of the driver's costs more than the statement. What is asked
+is prepared once a connection, and answered in the turn in which the answer arrives.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+import msgspec
 import psycopg
-from psycopg.rows import tuple_row
+from psycopg import pq
+from psycopg.adapt import Loader, Transformer
 
 from sessile.errors import StoreUnavailable
 from sessile.stores import limits
 from sessile.stores.postgres.address import Address
-from sessile.stores.postgres.engine import LIFE, NOW, abandon, hang_up, last, translated
+from sessile.stores.postgres.engine import BORN, LIFE, abandon, hang_up, last, translated
 from sessile.stores.sql.rows import PRINCIPAL_COLUMNS, SESSION_COLUMNS
 from sessile.stores.sql.snapshots import P, S
 
-ENGINE = (
-    len(("state", "since", "seq", "salt", "mark", "epochs", "rules")) + len(SESSION_COLUMNS) + len(PRINCIPAL_COLUMNS)
-)
-"""Where the engine's columns begin: its life, its clock, the head of its journal."""
 RULES = 6
 """Where the rules of the policy are, followed by the session and its principal."""
+CLOCK = RULES + 1 + len(SESSION_COLUMNS) + len(PRINCIPAL_COLUMNS)
+"""Where the engine's clock is, in microseconds since 1970; and after it all above the session, for `above`."""
+_BYTES = frozenset({"epoch", "everyone"})
+_decode = msgspec.json.Decoder(list[tuple[str | None, dict[str, Any], dict[str, Any] | None]]).decode
+
+Row = tuple[Any, ...]
 
 
-def check(schema: str) -> bytes:
-    """The statement. Its first row is always there; with an unknown token its session is NULL."""
-    beside = (
-        f"LEFT JOIN {schema}.principal p ON p.uid = s.uid"
-        f" LEFT JOIN {schema}.policy y ON y.name = coalesce(p.policy, 'default')"
+class Question(NamedTuple):
+    """A statement whose first parameter is asked for, and whose last columns are the life of the engine that answers,
+    and its last row of the journal.
+
+    The whole life is told only where each statement may reach another connection of the engine's (`pooled`). On a
+    connection of our own it was told at the beginning, and only the rest of it is looked at: the process and the table.
+    """
+
+    name: bytes
+    types: str
+    direct: bytes
+    pooled: bytes
+
+
+class Answer(NamedTuple):
+    row: Row
+    life: str
+    number: int
+    head: str
+
+
+def check(schema: str) -> Question:
+    """One row; with an unknown token its session is NULL."""
+    return _question(
+        "check", "bytea",
+        f"SELECT t.state, t.since, s.seq, s.salt, j.n, e.epochs, y.rules, {S}, {P}, clock_timestamp(),"
+        f" CASE WHEN s.lineage <> '[]' THEN {schema}.above(s.lineage) END",
+        f"FROM {last(schema)} JOIN {schema}.everyone e ON e.one = 1"
+        f" LEFT JOIN ({schema}.token t JOIN {schema}.session s ON s.seq = t.session) ON t.digest = $1"
+        f" LEFT JOIN {schema}.principal p ON p.uid = s.uid"
+        f" LEFT JOIN {schema}.policy y ON y.name = coalesce(p.policy, 'default')",
+    )  # fmt: skip
+
+
+def data(schema: str) -> Question:
+    """The application's data of a session, and its version; NULL if there is none."""
+    return _question(
+        "data", "text", "SELECT d.version, d.data",
+        f"FROM {last(schema)} LEFT JOIN"
+        f" ({schema}.session s JOIN {schema}.session_data d ON d.session = s.seq) ON s.id = $1",
+    )  # fmt: skip
+
+
+def _question(name: str, kind: str, select: str, where: str) -> Question:
+    # Whoever answers is the process that was asked who it is, when the connection was opened. That one was primary, and
+    # stays it as long as it lives.
+    same = "CASE WHEN pg_postmaster_start_time() = $2 THEN j.tableoid END"
+    return Question(
+        f"sessile_{name}".encode(),
+        f"{kind}, timestamptz",
+        f"{select}, {same}, j.n, j.head {where}".encode(),
+        f"{select}, {LIFE}, j.n, j.head {where.replace('$1', f'$1::{kind}')}".encode(),
     )
-    return f"""
-SELECT t.state, t.since, s.seq, s.salt, j.n, e.epochs, y.rules, {S}, {P}, {LIFE}, {NOW}, j.head
-FROM {last(schema)} JOIN {schema}.everyone e ON e.one = 1
-    LEFT JOIN ({schema}.token t JOIN {schema}.session s ON s.seq = t.session) ON t.digest = %(digest)s {beside}
-UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, y.rules, {S}, {P}, NULL, NULL, NULL
-FROM {schema}.token t JOIN {schema}.session c ON c.seq = t.session AND c.lineage <> '[]'
-    CROSS JOIN LATERAL json_array_elements(c.lineage::json) link
-    JOIN {schema}.session s ON s.id = link ->> 'session' {beside}
-WHERE t.digest = %(digest)s
-""".encode()  # noqa: S608 - names of our own
 
 
-def data(schema: str) -> bytes:
-    """The application's data of a session, as `check` says which engine answered."""
-    return f"""
-SELECT d.version, d.data, {LIFE}, j.n, j.head FROM {last(schema)}
-    LEFT JOIN ({schema}.session s JOIN {schema}.session_data d ON d.session = s.seq) ON s.id = %(id)s
-""".encode()  # noqa: S608
+def above(text: str | None) -> Iterator[Row]:
+    """Those above a session, as rows: of each the policy's rules, then its columns and its principal's."""
+    for rules, session, principal in _decode(text) if text is not None else ():
+        yield rules, *_columns(SESSION_COLUMNS, session), *_columns(PRINCIPAL_COLUMNS, principal or {})
+
+
+def _columns(names: tuple[str, ...], row: dict[str, Any]) -> Iterator[Any]:
+    for name in names:
+        value = row.get(name)
+        yield bytes.fromhex(value[2:]) if name in _BYTES and value is not None else value
 
 
 class Readers:
-    """Connections of the loop, for statements that see one instant by themselves. Each is prepared once."""
+    """Connections of the loop, for statements that see one instant by themselves."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, questions: tuple[Question, ...]) -> None:
         self._address = address
-        self._idle: deque[psycopg.AsyncCursor[Any]] = deque()
-        self._all: set[psycopg.AsyncCursor[Any]] = set()
+        self._questions = questions
+        self._idle: deque[_Line] = deque()
+        self._all: set[_Line] = set()
         self._room = asyncio.Semaphore(limits.CHECKS)
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def fetch(self, sql: bytes, values: dict[str, Any]) -> Sequence[tuple[Any, ...]]:
-        """All rows. Raises StoreUnavailable."""
+    async def ask(self, question: Question, key: bytes) -> Answer:
+        """Raises StoreUnavailable."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
         async with self._room:
             while self._idle:
                 # It may have broken while nobody used it: then another one is asked.
-                cursor = self._idle.pop()
+                line = self._idle.pop()
                 try:
-                    return await self._ask(cursor, sql, values)
+                    return await self._ask(line, question, key)
                 except StoreUnavailable:
-                    if not cursor.connection.closed or self._closed:
+                    if not line.broken or self._closed:
                         raise
-            return await self._ask(await self._new(), sql, values)
+            return await self._ask(await self._new(), question, key)
 
-    async def _ask(self, cursor: psycopg.AsyncCursor[Any], sql: bytes, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        watch = asyncio.get_running_loop().call_later(limits.STATEMENT_SECONDS, hang_up, cursor.connection)
+    async def _ask(self, line: _Line, question: Question, key: bytes) -> Answer:
+        if self._watch is None:
+            self._look_again()
         try:
-            await cursor.execute(sql, values, prepare=not self._address.pooled, binary=True)
-            rows = await cursor.fetchall()
+            answer = await line.ask(question, key)
         except psycopg.Error as error:
+            await self._drop(line)
             raise translated(error) from error
+        except BaseException:
+            await self._drop(line)
+            raise
+        if self._closed:
+            await self._drop(line)
         else:
-            return rows
-        finally:
-            watch.cancel()
-            idle = cursor.connection.info.transaction_status is psycopg.pq.TransactionStatus.IDLE
-            if self._closed or not idle:
-                await self._close(cursor)
-            else:
-                self._idle.append(cursor)
+            self._idle.append(line)
+        return answer
 
-    async def _new(self) -> psycopg.AsyncCursor[Any]:
+    def _look_again(self) -> None:
+        """One timer for all, and none for each."""
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(limits.STATEMENT_SECONDS / 4, self._hang_up_on_the_slow, loop)
+
+    def _hang_up_on_the_slow(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watch = None
+        asking = [line for line in self._all if line.since is not None]
+        for line in asking:
+            if line.since is not None and loop.time() - line.since > limits.STATEMENT_SECONDS:
+                line.hang_up()
+        if asking and not self._closed:
+            self._look_again()
+
+    async def _new(self) -> _Line:
         try:
-            connection = await psycopg.AsyncConnection.connect(
-                self._address.main, autocommit=True, prepare_threshold=None if self._address.pooled else 3,
-                row_factory=tuple_row,
-            )  # fmt: skip
-            if not self._address.pooled:
-                # One plan for all tokens, and none that is compiled first: that takes longer than it runs.
-                await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
+            line = await _Line.open(self._address, self._questions)
         except psycopg.Error as error:
             raise translated(error) from error
-        cursor = connection.cursor(binary=True)
-        self._all.add(cursor)
-        return cursor
+        self._all.add(line)
+        return line
 
-    async def _close(self, cursor: psycopg.AsyncCursor[Any]) -> None:
-        self._all.discard(cursor)
-        await cursor.connection.close()
+    async def _drop(self, line: _Line) -> None:
+        self._all.discard(line)
+        await line.close()
 
     async def close(self) -> None:
         self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
         while self._idle:
-            await self._close(self._idle.pop())
+            await self._drop(self._idle.pop())
 
     def abandon(self) -> None:
         """In a forked child: not used any more."""
-        for cursor in self._all:
-            abandon(cursor.connection)
+        for line in self._all:
+            line.abandon()
+
+
+class _Instant(Loader):
+    """`timestamptz`, as microseconds since 1970."""
+
+    format = pq.Format.BINARY
+
+    def load(self, data: Any) -> int:
+        since_2000: int = struct.unpack("!q", data)[0]
+        return since_2000 + 946_684_800_000_000
+
+
+class _Line:
+    """One connection, and at most one question that waits for its answer."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], pooled: bool, born: str, began: bytes | None) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._pooled = pooled
+        self._born = born
+        self._began = began
+        self._table: int | None = None
+        self._life = ""
+        self._transformer = Transformer(connection)
+        self._transformer.adapters.register_loader("timestamptz", _Instant)
+        self._loading: Question | None = None
+        self._result: pq.abc.PGresult | None = None
+        self._asked: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self.since: float | None = None
+        """When the question was asked that is not answered yet, by the loop's clock."""
+        self._pgconn.nonblocking = 1
+        self._descriptor: int | None = connection.fileno()
+        self._loop.add_reader(self._descriptor, self._readable)
+
+    @classmethod
+    async def open(cls, address: Address, questions: tuple[Question, ...]) -> _Line:
+        """Raises psycopg.Error."""
+        connection = await psycopg.AsyncConnection.connect(address.main, autocommit=True, prepare_threshold=None)
+        try:
+            if address.pooled:
+                return cls(connection, True, "", None)
+            # One plan for all tokens, and none that is compiled first: that takes longer than it runs.
+            await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
+            for question in questions:
+                prepare = b"PREPARE %s (%s) AS %s" % (question.name, question.types.encode(), question.direct)
+                await connection.execute(prepare)
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(f"SELECT {BORN}, pg_postmaster_start_time()".encode())
+            result = cursor.pgresult
+            born = result.get_value(0, 0) if result is not None else None
+            if result is None or not born:
+                raise psycopg.OperationalError("it is a standby: name the primary")
+            return cls(connection, False, born.decode(), result.get_value(0, 1))
+        except BaseException:
+            await connection.close()
+            raise
+
+    @property
+    def broken(self) -> bool:
+        return self._connection.closed
+
+    async def ask(self, question: Question, key: bytes) -> Answer:
+        """Raises psycopg.Error; whatever it raises, the connection cannot be used any more."""
+        self._result = None
+        self.since = self._loop.time()
+        if self._pooled:
+            self._pgconn.send_query_params(question.pooled, [key], None, [pq.Format.BINARY], pq.Format.BINARY)
+        else:
+            self._pgconn.send_query_prepared(
+                question.name, [key, self._began], [pq.Format.BINARY, pq.Format.BINARY], pq.Format.BINARY
+            )
+        if self._pgconn.flush() == 1:
+            raise psycopg.OperationalError("it takes no more questions")
+        self._asked = self._loop.create_future()
+        await self._asked
+        self.since = None
+        return self._answer(question)
+
+    def _readable(self) -> None:
+        try:
+            self._pgconn.consume_input()
+            while not self._pgconn.is_busy():
+                result = self._pgconn.get_result()
+                if result is not None:
+                    self._result = result
+                    continue
+                if self._asked is not None and not self._asked.done():
+                    self._asked.set_result(None)
+                return
+        except psycopg.Error as error:
+            self._deaf()
+            if self._asked is not None and not self._asked.done():
+                self._asked.set_exception(error)
+
+    def _answer(self, question: Question) -> Answer:
+        result, self._result = self._result, None
+        if result is None or result.status != pq.ExecStatus.TUPLES_OK or result.ntuples != 1:
+            raise psycopg.OperationalError("no answer" if result is None else result.get_error_message())
+        # The same statement has the same columns, and how each is loaded is looked up once.
+        self._transformer.set_pgresult(result, set_loaders=question is not self._loading)
+        self._loading = question
+        row = self._transformer.load_row(0, tuple)
+        assert row is not None  # noqa: S101 - there is one
+        told, number, head = row[-3:]
+        return Answer(row, told if self._pooled else self._living(told), number, head)
+
+    def _living(self, table: int | None) -> str:
+        if table != self._table:
+            self._table, self._life = table, "" if table is None else f"{self._born}/{table}"
+        return self._life
+
+    def hang_up(self) -> None:
+        hang_up(self._connection)
+
+    async def close(self) -> None:
+        self._deaf()
+        await self._connection.close()
+
+    def _deaf(self) -> None:
+        # libpq closes what is broken by itself: its number may be another connection's in the next turn.
+        if self._descriptor is not None:
+            self._loop.remove_reader(self._descriptor)
+            self._descriptor = None
+
+    def abandon(self) -> None:
+        abandon(self._connection)

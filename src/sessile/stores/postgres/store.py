@@ -45,7 +45,7 @@ class _Running:
 
     def __init__(self, store: PostgresStore) -> None:
         address, wall = store.address, store.wall
-        self.readers = reading.Readers(address)
+        self.readers = reading.Readers(address, (store.check, store.data))
         self.changes = Threads(address, limits.WRITERS, "writer", wall, store.tell)
         self.endings = Threads(address, limits.ENDINGS, "ending", wall, store.tell)
         self.lists = Threads(address, limits.LISTS, "reader", wall, store.tell)
@@ -94,8 +94,8 @@ class PostgresStore(SQLStore):
         self._running: _Running | None = None
         self._opened = False
         self._reopening = asyncio.Lock()
-        self._check = reading.check(self.address.schema)
-        self._data = reading.data(self.address.schema)
+        self.check = reading.check(self.address.schema)
+        self.data = reading.data(self.address.schema)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -189,8 +189,9 @@ class PostgresStore(SQLStore):
         """See `Store.current`."""
         return now < self._trust.deadline
 
-    async def _admit(self, running: _Running, asked: Asked, life: str, mark: Mark) -> None:
+    async def _admit(self, running: _Running, asked: Asked, answer: reading.Answer) -> None:
         """Raises StoreUnavailable unless what was read counts."""
+        life, mark = answer.life, Mark(answer.number, answer.head)
         if self.follower.admits(asked, life, mark):
             return
         if life == running.listener.life and self.address.quorum:
@@ -205,22 +206,23 @@ class PostgresStore(SQLStore):
     # -- ways to the engine -------------------------------------------------------------------------------------
 
     async def read(self, digest: bytes) -> Snapshot | None:
-        running = await self._ready()
+        running = self._running or await self._ready()
         asked = self.follower.asking(self.clock.elapsed())
-        rows = await running.readers.fetch(self._check, {"digest": digest})
-        first, *above = sorted(rows, key=_is_above)
-        life, clock, head = first[reading.ENGINE :]
-        await self._admit(running, asked, life, Mark(first[4], head))
-        if first[0] is None:
+        answer = await running.readers.ask(self.check, digest)
+        await self._admit(running, asked, answer)
+        row = answer.row
+        if row[0] is None:
             return None
-        now = datetime_of(clock) if self.wall is None else self.wall()
-        return assemble(first, session_of(first, reading.RULES + 1), above_of(above, reading.RULES), now).snapshot
+        now = datetime_of(row[reading.CLOCK]) if self.wall is None else self.wall()
+        above = above_of(reading.above(row[reading.CLOCK + 1]), 0)
+        return assemble(row, session_of(row, reading.RULES + 1), above, now).snapshot
 
     async def read_data(self, session_id: str) -> tuple[int, bytes]:
-        running = await self._ready()
+        running = self._running or await self._ready()
         asked = self.follower.asking(self.clock.elapsed())
-        version, data, life, mark, head = (await running.readers.fetch(self._data, {"id": session_id}))[0]
-        await self._admit(running, asked, life, Mark(mark, head))
+        answer = await running.readers.ask(self.data, session_id.encode())
+        await self._admit(running, asked, answer)
+        version, data, *_ = answer.row
         return (0, b"") if version is None else (version, data)
 
     async def _point(self, read: Callable[[Db, datetime], T]) -> T:
@@ -299,7 +301,3 @@ class PostgresStore(SQLStore):
         since = self.clock.elapsed()
         await asyncio.sleep(max(0.0, (since + settle(now.wait, 1e-3) - self.clock.elapsed()) / 1e9))
         await self._done(running, running.endings, second)
-
-
-def _is_above(row: tuple[object, ...]) -> bool:
-    return row[reading.ENGINE] is None
