@@ -41,6 +41,10 @@ class EventName(StrEnum):
     ADDRESS_CONFIRMED = "address.confirmed"
     ADDRESS_REMOVED = "address.removed"
     MAIL_UNDELIVERED = "mail.undelivered"
+    LEASE_BEGUN = "lease.begun"
+    LEASE_ENDED = "lease.ended"
+    LEASE_OVERDUE = "lease.overdue"
+    LEASE_SUCCESSOR_TAKEN = "lease.successor_taken"
     CONTAINMENT_SETTLED = "containment.settled"
     EVERYONE_REVOKED = "everyone.revoked"
     POLICY_CHANGED = "policy.changed"
@@ -86,7 +90,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, str | int | list[str]] = {}
 
 
-_BEGUN = {SessionKind.DELEGATED: EventName.SESSION_DELEGATED, SessionKind.KEY: EventName.KEY_MINTED}
+_BEGUN = {
+    SessionKind.DELEGATED: EventName.SESSION_DELEGATED,
+    SessionKind.KEY: EventName.KEY_MINTED,
+    SessionKind.LEASE: EventName.LEASE_BEGUN,
+}
 _STATUS = {
     Status.ACTIVE: EventName.PRINCIPAL_ENABLED,
     Status.DISABLED: EventName.PRINCIPAL_DISABLED,

@@ -8,6 +8,7 @@ import msgspec
 
 from sessile.kernel.assurance import Authentication, Method
 from sessile.kernel.decide import Snapshot
+from sessile.kernel.lease import Lease
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, covers
 from sessile.kernel.session import Client, Link, Session, SessionKind, Tie
@@ -45,10 +46,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     replaces: str | None = None
     """The session that this one takes the place of, in the same browser."""
     fence: Fence | None = None
+    lease: Lease | None = None
+    """With kind `lease`: where it lives outside. Its session is told by the store."""
 
     def __post_init__(self) -> None:
         if (self.giver is None) != (self.tie is None):
             raise ValueError("a child has a giver and a tie to it, a root has neither")
+        if (self.lease is None) != (self.kind is not SessionKind.LEASE):
+            raise ValueError("a lease lives somewhere outside, and nothing else does")
 
 
 class Wider(ValueError):
@@ -137,6 +142,7 @@ def _lineage(giver: Snapshot | None, tie: Tie | None, now: datetime) -> tuple[Li
 def _expires(draft: Draft, policy: Policy, giver: Snapshot | None, now: datetime) -> datetime:
     longest = {
         SessionKind.KEY: policy.key_lifetime,
+        SessionKind.LEASE: policy.key_lifetime,
         SessionKind.ANONYMOUS: min(policy.overall, ANONYMOUS_OVERALL),
     }.get(draft.kind, policy.overall)
     expires = now + (longest if draft.lifetime is None else min(draft.lifetime, longest))

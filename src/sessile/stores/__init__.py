@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sessile.clock import Clock
+from sessile.stores.leasing import Leased
 from sessile.stores.mail import Mails
 from sessile.stores.protocol import Directory, Store
 
@@ -15,7 +16,7 @@ REDIS = (
 )  # fmt: skip
 
 
-class Backend(Store, Directory, Mails, Protocol):
+class Backend(Store, Directory, Mails, Leased, Protocol):
     """A store that is its own directory."""
 
 

@@ -34,6 +34,7 @@ from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.near import NearCache
 from sessile.stores.containing import before, cut_of
 from sessile.stores.memory_directory import page
+from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Page
 
@@ -48,7 +49,7 @@ class _Token(msgspec.Struct):
     since: datetime
 
 
-class MemoryStore(MemoryMails):
+class MemoryStore(MemoryMails, MemoryLeases):
     """`Store` and `Directory` in dictionaries."""
 
     local = True
@@ -138,6 +139,8 @@ class MemoryStore(MemoryMails):
         for link in session.lineage:
             self._keep_until[link.session] = max(self._keep_until[link.session], self._keep_until[session.id])
         self._tokens[draft.digest] = _Token(session.id, TokenState.CURRENT, now)
+        if draft.lease is not None:
+            self._add_lease(session, draft.lease, now)
         self._append(begun_event(session, giver.session if giver else None), now)
         self._announce(*touched)
         return Begun(self._present(draft.digest, now), tuple(old.id for old in surplus))
@@ -443,7 +446,8 @@ class MemoryStore(MemoryMails):
         for session in self._sessions.values():
             if is_live(self._view(session, now), now):
                 counts[f"sessions_{session.kind}"] += 1
-        return counts | {"principals": len(self._names), "events": len(self._events), "journal": self._mark}
+        counts |= {"principals": len(self._names), "events": len(self._events), "journal": self._mark}
+        return counts | self._count_leases()
 
 
 def _containment(principal: Principal, since: datetime | None, now: datetime) -> dict[str, datetime]:

@@ -16,6 +16,7 @@ from sessile.testing.clock import ManualClock
 from sessile.testing.containing import Containing
 from sessile.testing.ending import Ending
 from sessile.testing.keeping import Keeping
+from sessile.testing.leasing import Leasing
 from sessile.testing.listing import Listing
 from sessile.testing.mailing import Mailing
 from sessile.testing.nearness import Nearness
@@ -26,7 +27,9 @@ from sessile.testing.stateful import against_memory
 from sessile.testing.world import MakeStore, Node, World
 
 
-class StoreConformance(Beginning, Rotating, Ending, Containing, Listing, Keeping, Proving, Mailing, Nearness, Races):
+class StoreConformance(
+    Beginning, Rotating, Ending, Containing, Listing, Keeping, Proving, Mailing, Leasing, Nearness, Races
+):
     """Subclass it in a test module and say how a store is made::
 
         class TestMyStore(StoreConformance):

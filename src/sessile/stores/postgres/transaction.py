@@ -12,6 +12,7 @@ import psycopg
 
 from sessile.stores.postgres.dialect import Db
 from sessile.stores.postgres.engine import LOCKS, NOW
+from sessile.stores.sql.leases import wake
 from sessile.stores.sql.rows import datetime_of, instant
 from sessile.stores.sql.transaction import Transaction as SQLTransaction
 from sessile.trust import Mark
@@ -115,6 +116,7 @@ class Transaction(SQLTransaction):
         self.head = Mark(number, head)
         self.delta = timedelta(microseconds=delta / 1000)
         self.announced.append(name)
+        wake(self, name)
 
     def mark(self) -> int:
         assert self.head is not None, "nothing was announced"  # noqa: S101 - a mistake of ours

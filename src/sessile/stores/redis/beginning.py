@@ -9,6 +9,7 @@ from sessile.kernel.decide import Denied, Snapshot, TokenState, holds, horizon, 
 from sessile.kernel.event import SYSTEM, Actor, begun_event, ended_event
 from sessile.kernel.ids import home, partition_of
 from sessile.kernel.issue import Draft, issue
+from sessile.kernel.lease import Lease
 from sessile.kernel.policy import AtLimit, Policy
 from sessile.kernel.principal import OPERATOR, Principal, PrincipalKind, Status
 from sessile.kernel.reason import Reason
@@ -21,6 +22,7 @@ from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Found, asking, p
 from sessile.stores.redis.journal import EndSession, Entry
 from sessile.stores.redis.layout import Stored, Token, principal_row
 from sessile.stores.redis.reach import Reach
+from sessile.stores.sql import leases
 from sessile.stores.sql.transaction import Transaction
 
 Over = list[tuple[Session, str, Actor]]
@@ -47,7 +49,7 @@ async def begin(reach: Reach, draft: Draft) -> Begun:
     session, giver, over = begun
     # The one that was replaced may lie in another partition: it ends by the journal alone.
     try:
-        entries = await reach.directory.change(lambda tx: _record(tx, session, giver, over))
+        entries = await reach.directory.change(lambda tx: _record(tx, session, giver, over, draft.lease))
     except SessileError:
         await reach.remove(partition, session.id, draft.digest)
         raise
@@ -59,8 +61,10 @@ async def begin(reach: Reach, draft: Draft) -> Begun:
     return Begun(snapshot, tuple(one.id for one, cause, _ in over if cause == "limit"))
 
 
-def _record(tx: Transaction, session: Session, giver: Session | None, over: Over) -> list[Entry]:
+def _record(tx: Transaction, session: Session, giver: Session | None, over: Over, lease: Lease | None) -> list[Entry]:
     entries: list[Entry] = []
+    if lease is not None:
+        leases.add(tx, session, lease)
     for one, cause, by in over:
         op = EndSession(one.id, tx.now, cause, by.name)
         entries += journal.append(tx, f"s:{one.id}", {one.partition: op})

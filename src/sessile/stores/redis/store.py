@@ -45,6 +45,7 @@ from sessile.stores.redis.following import Following
 from sessile.stores.redis.health import warnings
 from sessile.stores.redis.journal import SQLDirectory
 from sessile.stores.redis.layout import tag
+from sessile.stores.redis.leases import RedisLeases
 from sessile.stores.redis.mail import RedisMails
 from sessile.stores.redis.reach import Reach
 from sessile.stores.redis.servers import Servers
@@ -61,7 +62,7 @@ _ID_FACT, _DELTA_FACT = "directory id", "delta"
 _OPEN: weakref.WeakSet[RedisStore] = weakref.WeakSet()
 
 
-class RedisStore(RedisMails):
+class RedisStore(RedisMails, RedisLeases):
     """`Store` on Redis or Valkey, and `Directory` on the SQL store beside it.
 
     Args:

@@ -11,7 +11,7 @@ from sessile.kernel.principal import OPERATOR, Principal, Status
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionKind
 from sessile.stores.protocol import Begun
-from sessile.stores.sql import sessions
+from sessile.stores.sql import leases, sessions
 from sessile.stores.sql.directory import find_policy, find_principal
 from sessile.stores.sql.rows import datetime_of, epochs_of, instant
 from sessile.stores.sql.snapshots import Loaded, by_id, by_token, select
@@ -37,6 +37,8 @@ def begin(tx: Transaction, draft: Draft) -> Begun:
         raise Conflict("the principal's policy is missing from the store: set it again")
     session = issue(draft, principal=principal, policy=policy, everyone=everyone[draft.kind], giver=giver, now=tx.now)
     sessions.add(tx, session, draft.digest)
+    if draft.lease is not None:
+        leases.add(tx, session, draft.lease)
     if draft.replaces is not None:
         _take_over(tx, draft.replaces, session)
     ended = _make_room(tx, session, policy)

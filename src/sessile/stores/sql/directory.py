@@ -14,6 +14,7 @@ from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status
 from sessile.kernel.session import SessionKind
 from sessile.stores.protocol import Credential, Ended, Page, Verified
+from sessile.stores.sql import leases
 from sessile.stores.sql.rows import (
     PRINCIPAL_COLUMNS,
     datetime_of,
@@ -264,4 +265,4 @@ def statistics(db: Db, now: datetime) -> dict[str, int]:
         ("journal", "SELECT max(n) FROM journal"),
     ):
         counts[name] = db.execute(sql).fetchall()[0][0] or 0
-    return counts
+    return counts | leases.counts(db, now)

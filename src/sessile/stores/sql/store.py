@@ -19,6 +19,7 @@ from sessile.kernel.session import SessionInfo
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.stores.protocol import PAGE, Begun, Contained, ContainmentState, Credential, End, Ended, Page, Verified
 from sessile.stores.sql import beginning, containing, directory, ending, listing, rotation, tries, upkeep
+from sessile.stores.sql.leases import SQLLeases
 from sessile.stores.sql.mail import SQLMails
 from sessile.stores.sql.transaction import Db, Transaction
 
@@ -37,7 +38,7 @@ class Lane(IntEnum):
     """Touches and sweeping: nobody waits for them."""
 
 
-class SQLStore(SQLMails):
+class SQLStore(SQLMails, SQLLeases):
     """See `stores.protocol`. Opening, following and `read`, which every check without a near cache pays for, are each
     engine's own."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sessile.stores.sql.leases import wake
 from sessile.stores.sql.rows import instant
 from sessile.stores.sql.transaction import Transaction as SQLTransaction
 
@@ -27,6 +28,7 @@ class Transaction(SQLTransaction):
 
     def announce(self, name: str) -> None:
         self.change("INSERT INTO journal (at, object) VALUES (?, ?)", instant(self.now), name)
+        wake(self, name)
 
     def mark(self) -> int:
         mark: int = self.rows("SELECT max(n) FROM journal")[0][0]
