@@ -28,7 +28,7 @@ from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionInfo, SessionKind
-from sessile.kernel.token import TOKEN_LENGTH, digest, rotation_seed, well_formed
+from sessile.kernel.token import TOKEN_LENGTH, placed, rotation_seed, well_formed
 from sessile.near import Entry, NearCache
 from sessile.stores import Backend
 from sessile.stores.protocol import End
@@ -134,7 +134,8 @@ class Checks(abc.ABC):
             return Denied(reason=Reason.MISSING)
         if not well_formed(token):
             return Denied(reason=Reason.MALFORMED)
-        near_key, key = sha256(token.encode()).digest(), digest(token)
+        near_key = sha256(token.encode()).digest()
+        key = placed(near_key, token[4])  # its digest, without hashing it again
         ip = client.ip if client is not None else None
         if self._strangers.wait(ip, self._elapsed()):
             return Denied(reason=Reason.UNAVAILABLE)

@@ -10,11 +10,10 @@ invalidations in the order of the journal. An entry costs about 1 KiB with its s
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from sessile.kernel.decide import Active, Binding
 
@@ -43,11 +42,21 @@ class Entry:
 class Reading:
     """A read of the store that is under way: what was invalidated meanwhile must not be kept from it."""
 
-    __slots__ = ("everything", "objects")
+    __slots__ = ("_near", "everything", "objects")
 
-    def __init__(self) -> None:
+    def __init__(self, near: NearCache | None = None) -> None:
         self.objects: set[str] = set()
         self.everything = False
+        self._near = near
+
+    def __enter__(self) -> Reading:
+        if self._near is not None:
+            self._near.begin(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._near is not None:
+            self._near.finish(self)
 
 
 class NearCache:
@@ -75,17 +84,17 @@ class NearCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Reading]:
-        """Around a read of the store and the `put` of what it found."""
-        reading = Reading()
+    def reading(self) -> Reading:
+        """Around a read of the store and the `put` of what it found: `with near.reading() as reading`."""
+        return Reading(self)
+
+    def begin(self, reading: Reading) -> None:
         with self._lock:
             self._readings.add(reading)
-        try:
-            yield reading
-        finally:
-            with self._lock:
-                self._readings.discard(reading)
+
+    def finish(self, reading: Reading) -> None:
+        with self._lock:
+            self._readings.discard(reading)
 
     def put(self, digest: bytes, entry: Entry, reading: Reading) -> bool:
         """Keep an answer. Refused if anything it depends on was invalidated since its reading began: a read that
