@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -19,6 +20,8 @@ from sessile.factors.throttle import (
     IN_A_ROW_OF_STRANGERS,
     LANE,
     NETWORK,
+    TOLD,
+    TRIED,
     Throttle,
     Throttled,
 )
@@ -45,6 +48,7 @@ class Counting(PasswordHasher):
 
 class Node:
     def __init__(self, authority: Authority) -> None:
+        self.authority = authority
         self.hasher = Counting()
         self.throttle = Throttle(authority, SECRET)
         self.passwords = Passwords(authority, hasher=self.hasher, throttle=self.throttle)
@@ -55,17 +59,30 @@ class World:
         self.clock = clock
         self.nodes = nodes
         self.uid = uid
+        self.guesses = 0
 
     @property
     def device(self) -> str:
         """What alice's own browser shows."""
         return self.nodes[0].throttle.new_device(self.uid)
 
-    async def guess(self, name: str = "alice", node: int = 0, **more: object) -> type[Exception]:
+    async def guess(
+        self, name: str = "alice", node: int = 0, password: str | None = None, **more: object
+    ) -> type[Exception]:  # fmt: skip
+        """Another password each time, as those who guess do."""
+        self.guesses += 1
         given = {"client": STRANGER, **more}
         with pytest.raises((SignInFailed, Throttled)) as refused:
-            await self.nodes[node].passwords.sign_in(name, WRONG, **given)  # type: ignore[arg-type]
+            await self.nodes[node].passwords.sign_in(name, password or f"{WRONG} {self.guesses}", **given)  # type: ignore[arg-type]
         return refused.type
+
+    async def told(self) -> list[tuple[str, str | None, str | None, str | None]]:
+        """Who watches is told: what, of whom, from where, why."""
+        return [
+            (event.name.value, event.principal, event.by.client.ip, event.cause)
+            for event in await self.nodes[0].authority.store.events(limit=1_000)
+            if event.name in ("sign_in.guessing", "factor.off")
+        ]
 
 
 @pytest.fixture
@@ -170,3 +187,57 @@ def test_networks() -> None:
                         ("2001:db8::1", "2001:db8::/64"), ("testclient", None), (None, None)):  # fmt: skip
         assert network(ip) == expected
     assert network(None) is None
+
+
+# -- whoever watches is told ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("ASVS V6.3.1", "CS-AUTH-1")
+async def test_one_password_tried_for_many_accounts_is_slowed_and_told(world: World) -> None:
+    """Spraying: each account once, each try from another network."""
+    tried = [
+        await world.guess(f"user{n}", password="Autumn leaves 2026!", client=Client(ip=f"198.51.100.{n}"))
+        for n in range(TRIED[0] + 5)
+    ]
+    assert tried == [SignInFailed] * TRIED[0] + [Throttled] * 5
+    assert await world.told() == [("sign_in.guessing", None, f"198.51.100.{TRIED[0]}", "guessing_tried")]
+    assert await world.guess("alice", password="Autumn leaves 2026!", device=world.device) is SignInFailed
+    world.clock.advance(TRIED[1])
+    assert await world.guess("user99", password="Autumn leaves 2026!") is SignInFailed
+
+
+@pytest.mark.requirement("ASVS V6.3.1", "CS-AUTH-1", "63B-4 5.3-a")
+async def test_guessing_and_stuffing_are_told_once_an_hour(world: World) -> None:
+    """One account guessed, and many accounts tried from one network, on whichever node."""
+    for n in range(ACCOUNT[0] + 5):
+        await world.guess(node=n % 3, client=Client(ip=f"198.51.100.{n}"))
+    account = ("sign_in.guessing", "alice", f"198.51.100.{ACCOUNT[0]}", "guessing_account")
+    assert await world.told() == [account]
+    for n in range(NETWORK[0] + 5):
+        await world.guess(f"user{n}", node=n % 3)
+    network_ = ("sign_in.guessing", None, STRANGER.ip, "guessing_network")
+    assert await world.told() == [account, network_]
+    world.clock.advance(TOLD)
+    for n in range(NETWORK[0] + 5):
+        await world.guess(f"other{n}", node=n % 3)
+    assert await world.told() == [account, network_, network_]
+
+
+@pytest.mark.requirement("63B-4 3.2.2-a")
+async def test_what_is_off_is_told_to_its_person_once_until_it_is_bound_anew(world: World) -> None:
+    for turn in ("off", "off again"):
+        for _ in range(IN_A_ROW + 3):
+            await world.guess(device=world.device)
+            world.clock.advance(LANE[1])
+        told = [one for one in await world.told() if one[0] == "factor.off"]
+        assert told == [("factor.off", "alice", STRANGER.ip, "guessing_off")] * (1 if turn == "off" else 2)
+        await world.nodes[0].passwords.set("alice", "another " + PASSWORD)
+
+
+async def test_what_is_kept_of_a_try_tells_nothing_of_the_password(world: World, tmp_path: Path) -> None:
+    for n in range(3):
+        await world.guess(f"user{n}", password="Autumn leaves 2026!")
+    for name in ("sessile.db", "sessile.db-wal"):
+        held = await asyncio.to_thread((tmp_path / name).read_bytes)
+        for digest in (b"Autumn", hashlib.sha256(b"Autumn leaves 2026!").digest()[:8]):
+            assert digest not in held

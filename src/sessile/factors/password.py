@@ -33,7 +33,7 @@ from sessile.factors.blocklist import Blocklist
 from sessile.factors.throttle import SESSION, Attempt, Throttle
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
-from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.event import Actor, Event, EventName, actor_in
 from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionKind
@@ -156,14 +156,14 @@ class Passwords:
         try:
             known = canonical(name)
         except ValueError:
-            await self._count(None, "", client)
+            await self._count(None, "", client, tried=password)
             await self._verify(None, password)
             raise SignInFailed(_FAILED) from None
         async with self._authority.sign_in(known) as attempt:
             before = await self._authority.store.fence(known)
             of = attempt.principal
             lane = self.throttle.device_id(device, of.uid) if self.throttle is not None and of is not None else None
-            tries = await self._count(of.uid if of is not None else None, known, client, lane)
+            tries = await self._count(of.uid if of is not None else None, known, client, lane, password)
             stored = await self._stored(attempt)
             matches = await self._verify(stored, password)
             principal = attempt.principal
@@ -255,7 +255,7 @@ class Passwords:
         tries = await self._count(session.uid, session.principal or "", client, SESSION)
         stored = await self._authority.store.credential(session.uid, KIND) if session.uid else None
         if not await self._verify(stored, password) or stored is None:
-            by = Actor(name=session.principal or "anonymous", session=session.id, client=client or session.client)
+            by = actor_in(session, client)
             await self._authority.store.record(
                 Event(
                     name=EventName.SIGN_IN_FAILED, principal=session.principal, uid=session.uid, session=session.id,
@@ -268,11 +268,13 @@ class Passwords:
         return stored
 
     async def _count(
-        self, uid: str | None, name: str, client: Client | None, lane: str | None = None
+        self, uid: str | None, name: str, client: Client | None, lane: str | None = None, tried: str | None = None
     ) -> Attempt | None:
         if self.throttle is None:
             return None
-        return await self.throttle.count(KIND, uid or name, known=uid is not None, client=client, lane=lane)
+        return await self.throttle.count(
+            KIND, uid or name, known=uid is not None, client=client, lane=lane, tried=tried
+        )
 
     async def _stored(self, attempt: SignIn) -> Credential | None:
         # An unknown name is looked up as well: both take the same path.

@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from sessile.errors import Conflict, NotFound, SessileError
 from sessile.factors.enrolled import Factor, Factors, Stored, is_over
-from sessile.factors.throttle import SESSION, Attempt, Throttle
+from sessile.factors.throttle import SESSION, Attempt
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
-from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.event import Event, EventName, actor_in
 from sessile.kernel.ids import new_id
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionKind
@@ -77,16 +77,16 @@ class Totp:
     Args:
         factors: the second factors that they are kept among.
         issuer: what the app calls this service.
-        throttle: counts every code before it is looked at. A new app does not begin the count anew.
+
+    The throttle of `factors` counts every code before it is looked at. A further app does not begin the count anew.
     """
 
-    def __init__(self, factors: Factors, *, issuer: str = "Sessile", throttle: Throttle | None = None) -> None:
+    def __init__(self, factors: Factors, *, issuer: str = "Sessile") -> None:
         if not issuer or ":" in issuer:
             raise ValueError("an issuer has a name, without a colon")
         self._factors = factors
         self._authority = factors.authority
         self._issuer = issuer
-        self._throttle = throttle
 
     def __repr__(self) -> str:
         return f"Totp({self._authority!r})"
@@ -104,7 +104,7 @@ class Totp:
     async def pending(self, active: Active, id: str) -> Enrolment:
         """An enrolment that waits for its confirmation, to be shown again. Raises NotFound, Refused."""
         stored = await self._pending(active, id)
-        return self._enrolment(active, stored.factor, self._key(stored))
+        return self._enrolment(active, stored.factor, self._factors.opened(stored))
 
     async def confirm(self, active: Active, id: str, code: str, *, client: Client | None = None) -> Issued:
         """The app is there and shows the right code: from now on it counts. The session goes on with a new token
@@ -124,7 +124,7 @@ class Totp:
             await tries.succeeded()
         now = self._authority.clock.now()
         record = msgspec.structs.replace(stored.record, confirmed=True, count=step, used=now, added=now)
-        event = self._factors.event(EventName.FACTOR_ADDED, stored, active, client)
+        event = self._factors.changed(EventName.FACTOR_ADDED, stored, active, client)
         if not await self._authority.store.set_credential(
             stored.changed(record), event, instead_of=stored.credential.value
         ):
@@ -168,17 +168,15 @@ class Totp:
         raise CodeRefused(_WRONG)
 
     async def _count(self, uid: str, client: Client | None) -> Attempt | None:
-        if self._throttle is None:
+        throttle = self._factors.throttle
+        if throttle is None:
             return None
-        return await self._throttle.count(Method.TOTP, uid, known=True, client=client, lane=SESSION)
+        return await throttle.count(Method.TOTP, uid, known=True, client=client, lane=SESSION)
 
     def _used(self, stored: Stored, step: int) -> Credential:
-        record, one, seal = stored.record, stored.credential, self._factors.seal
-        sealed = record.sealed
-        if not seal.is_current(sealed):  # the server's key was rotated
-            sealed = seal.seal(self._key(stored), one.uid, one.kind, one.id)
+        used = self._authority.clock.now()
         return stored.changed(
-            msgspec.structs.replace(record, count=step, used=self._authority.clock.now(), sealed=sealed)
+            msgspec.structs.replace(stored.record, count=step, used=used, sealed=self._factors.resealed(stored))
         )
 
     def _matching(self, stored: Stored, code: str) -> int | None:
@@ -186,7 +184,7 @@ class Totp:
         shown = "".join(code.split())
         if not _CODE.fullmatch(shown):
             return None
-        totp = TOTP(self._key(stored), DIGITS, SHA1(), STEP // timedelta(seconds=1))  # noqa: S303 - RFC 6238's own
+        totp = TOTP(self._factors.opened(stored), DIGITS, SHA1(), STEP // timedelta(seconds=1))  # noqa: S303 - RFC 6238's own
         now = int(self._authority.clock.now().timestamp())
         found = None
         for back in range(_STEPS_BACK + 1):
@@ -194,10 +192,6 @@ class Totp:
             if hmac.compare_digest(totp.generate(at), shown.encode()):
                 found = at // int(STEP.total_seconds())
         return found
-
-    def _key(self, stored: Stored) -> bytes:
-        one = stored.credential
-        return self._factors.seal.open(stored.record.sealed, one.uid, one.kind, one.id)
 
     async def _pending(self, active: Active, id: str) -> Stored:
         uid = await self._factors.may_change(active)
@@ -221,7 +215,7 @@ class Totp:
         await self._authority.store.record(
             Event(
                 name=EventName.SIGN_IN_FAILED, principal=session.principal, uid=session.uid, session=session.id,
-                by=Actor(name=session.principal or "", session=session.id, client=client or session.client),
+                by=actor_in(session, client),
                 cause=cause,
             )
         )  # fmt: skip

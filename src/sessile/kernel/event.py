@@ -30,10 +30,17 @@ class EventName(StrEnum):
     PRINCIPAL_DISABLED = "principal.disabled"
     PRINCIPAL_ENABLED = "principal.enabled"
     PRINCIPAL_DELETED = "principal.deleted"
+    PRINCIPAL_ERASED = "principal.erased"
     PASSWORD_SET = "principal.password_set"
     FACTOR_ADDED = "factor.added"
     FACTOR_CHANGED = "factor.changed"
     FACTOR_REMOVED = "factor.removed"
+    FACTOR_CLONED = "factor.cloned"
+    FACTOR_OFF = "factor.off"
+    FACTOR_RESET = "factor.reset"
+    RECOVERY_CODES_MADE = "recovery.codes_made"
+    RECOVERY_CODE_USED = "recovery.code_used"
+    GUESSING = "sign_in.guessing"
     DEVICE_ADDED = "device.added"
     RECOVERY_REQUESTED = "recovery.requested"
     RECOVERY_LINK = "recovery.link_made"
@@ -55,11 +62,20 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = "system"
     """A principal's name, `cli` or `system`."""
+    uid: str | None = None
+    """Whose name it is, where that is known."""
     session: str | None = None
     client: Client = Client()
 
 
 SYSTEM = Actor()
+
+
+def actor_in(session: Session, client: Client | None = None) -> Actor:
+    """The holder of a session."""
+    return Actor(
+        name=session.principal or "anonymous", uid=session.uid, session=session.id, client=client or session.client
+    )  # fmt: skip
 
 
 def actor_of(by: Active | Actor | None, client: Client | None = None) -> Actor:
@@ -68,8 +84,7 @@ def actor_of(by: Active | Actor | None, client: Client | None = None) -> Actor:
         return SYSTEM
     if isinstance(by, Actor):
         return by
-    session = by.session
-    return Actor(name=session.principal or "anonymous", session=session.id, client=client or session.client)
+    return actor_in(by.session, client)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +128,7 @@ def begun_event(session: Session, giver: Session | None) -> Event:
     by = session if giver is None else giver
     return Event(
         name=_BEGUN.get(session.kind, EventName.SESSION_BEGUN), principal=session.principal, uid=session.uid,
-        session=session.id, by=Actor(name=by.principal or "anonymous", session=by.id, client=session.client),
-        details=details,
+        session=session.id, by=actor_in(by, session.client), details=details,
     )  # fmt: skip
 
 
@@ -122,7 +136,7 @@ def changed_event(name: EventName, session: Session, by: Actor | None = None, me
     """A session's token was rotated, or it was elevated by a method."""
     return Event(
         name=name, principal=session.principal, uid=session.uid, session=session.id,
-        by=by or Actor(name=session.principal or "anonymous", session=session.id, client=session.client),
+        by=by or actor_in(session),
         details={} if method is None else {"method": method.value},
     )  # fmt: skip
 

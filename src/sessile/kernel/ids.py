@@ -18,6 +18,12 @@ def new_id(prefix: str) -> str:
     return prefix + "_" + _random(26)
 
 
+def id_of(prefix: str, digest: bytes) -> str:
+    """`prefix_` and the first 130 bits of a digest: the same id for the same thing."""
+    number = int.from_bytes(digest[:17], "big") >> 6
+    return prefix + "_" + "".join(ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
 def new_session_id(partition: str | None = None) -> str:
     """A session's id: `ses_`, the partition, 130 random bits. Without a partition one is drawn."""
     return "ses_" + (partition or _random(1)) + _random(26)

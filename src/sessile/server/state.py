@@ -15,7 +15,9 @@ from fastapi import Request
 
 from sessile.clock import Clock
 from sessile.factors.enrolled import Factors
+from sessile.factors.passkey import Passkeys
 from sessile.factors.password import Passwords
+from sessile.factors.recovery import RecoveryCodes
 from sessile.factors.sealing import Seal
 from sessile.factors.throttle import Throttle
 from sessile.factors.totp import Totp
@@ -59,11 +61,14 @@ class Server:
         """Raises KeyUnusable, StoreUnavailable, Conflict: the server cannot start; the message names the cure."""
         await self.authority.open()
         keys = await open_keys(self.authority.store, self.settings.key_path)
-        factors = Factors(self.authority, Seal(keys))
-        # The oldest key: the counts of a node go on while another is restarted with a new one.
+        # The oldest key: the counts and the challenges of a node hold while another is restarted with a new one.
         throttle = self.passwords.throttle = Throttle(self.authority, keys[-1])
-        totp = Totp(factors, issuer=_issuer(self.settings), throttle=throttle)
-        self._opened = _Opened(keys[0], factors, totp, throttle)
+        factors = Factors(self.authority, Seal(keys), throttle)
+        issuer = _issuer(self.settings)
+        self._opened = _Opened(
+            keys[0], factors, Totp(factors, issuer=issuer),
+            Passkeys(factors, keys[-1], origins=self.settings.origins, name=issuer), RecoveryCodes(factors), throttle,
+        )  # fmt: skip
 
     async def close(self) -> None:
         await self.authority.close()
@@ -79,6 +84,14 @@ class Server:
     @property
     def totp(self) -> Totp:
         return self._made.totp
+
+    @property
+    def passkeys(self) -> Passkeys:
+        return self._made.passkeys
+
+    @property
+    def recovery_codes(self) -> RecoveryCodes:
+        return self._made.recovery_codes
 
     @property
     def throttle(self) -> Throttle:
@@ -101,6 +114,8 @@ class _Opened:
     key: bytes
     factors: Factors
     totp: Totp
+    passkeys: Passkeys
+    recovery_codes: RecoveryCodes
     throttle: Throttle
 
 
