@@ -16,7 +16,8 @@ How to drive it, with `clock.elapsed()` read where `now` stands:
 3. At `due(now)` send a ping: `number = follower.ping(now)` first, then the bytes. An answer without its quorum is
    no answer: do not give it to `pong`.
 4. If `pong` returns False, if the connection ends, if `overdue(now)`: close it, `lost()`, wait `backoff(random())`
-   seconds, go to 1. If the engine says that it is primary no more, or does not hold the partition: the same.
+   seconds, go to 1. If the engine says that it is primary no more: the same. If it does not hold the partition: `moved()`,
+   and to 1 with the one that does.
 5. `Store.current(now)` is `now < follower.trust.deadline` and nothing else.
 6. A read, over any other connection: `asked = follower.asking(now)`; read, with the identity of the engine that
    answered and its mark; `admits(asked, …)` or StoreUnavailable.
@@ -108,9 +109,10 @@ class Follower:
         self._delta = facts.delta
         self._next = 0
 
-    def invalidated(self, objects: Iterable[str], mark: Mark | None = None) -> None:
-        """An invalidation arrived: of these objects (`all`: of everything), by this row of the journal."""
-        self.trust.invalidated(objects, mark)
+    def invalidated(self, objects: Iterable[str], mark: Mark | None = None, previous: int | None = None) -> None:
+        """An invalidation arrived: of these objects (`all`: of everything), by this row of the journal, after
+        `previous`."""
+        self.trust.invalidated(objects, mark, previous)
 
     def due(self, now: int) -> int:
         """When the next ping is to be sent, at the latest; not after `now` if at once."""
@@ -140,6 +142,17 @@ class Follower:
     def lost(self) -> None:
         """The connection is gone, or what makes it count."""
         self.trust.lost()
+
+    def moved(self) -> None:
+        """The engine says that it does not hold the partition any more: neither its memory nor its reads count until
+        the one that does was looked at."""
+        self.lost()
+        self._vetted = None
+
+    @property
+    def followed(self) -> bool:
+        """Whether an engine was looked at, and its connection lives."""
+        return self.trust.identity is not None
 
     def backoff(self, random: float) -> float:
         """Seconds to wait before the next attempt to connect; `random` is from 0 to 1."""

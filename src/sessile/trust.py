@@ -95,9 +95,11 @@ class Trust:
     def connected(self, facts: Facts) -> None:
         """The connection stands, its subscription was proved, nothing was read through it yet. Whether this engine
         may be followed at all is for the caller to know (`Follower.set_up`)."""
+        # What was announced on it while it was being looked at came after what it told.
+        announced = self._announced
         self.lost()
         self.identity, self._connection = facts.identity, facts.connection
-        self._announced, self._debt = facts.mark, None
+        self._announced, self._debt = max(announced, facts.mark), None
         self.learn(Mark(facts.mark, facts.head))
 
     def ping(self, sent: int) -> int:
@@ -111,12 +113,14 @@ class Trust:
         """When the oldest ping without an answer was sent."""
         return next(iter(self._pings.values()))[0] if self._pings else None
 
-    def invalidated(self, objects: Iterable[str], mark: Mark | None = None) -> None:
+    def invalidated(self, objects: Iterable[str], mark: Mark | None = None, previous: int | None = None) -> None:
         """An invalidation arrived. Apply it in wire order, in the same turn in which it was read. Without `mark` it is
-        only applied: also for an ending of this node's own, as soon as that is acknowledged."""
+        only applied: also for an ending of this node's own, as soon as that is acknowledged. `previous`: the row before
+        it, where a partition has not every number."""
         if mark is not None:
             self.learn(mark)
-            if self._gapless and self.identity is not None and mark.number > self._announced + 1:
+            before = mark.number - 1 if previous is None else previous
+            if self._gapless and self.identity is not None and before > self._announced:
                 self.lost()
                 return
             if mark.number > self._announced:
@@ -157,6 +161,7 @@ class Trust:
         """The connection, its subscription or the engine's primacy is gone, or a message may be missing."""
         self.deadline = 0
         self.identity = None
+        self._announced = 0
         self._pings.clear()
         if self._whole is None:
             self._near.drop(self.known.number)

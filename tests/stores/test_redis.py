@@ -16,13 +16,16 @@ import pytest
 from sessile.authority import Authority
 from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
-from sessile.kernel.ids import home, partition_of
+from sessile.kernel.ids import ALPHABET, home, partition_of
 from sessile.kernel.principal import Status
 from sessile.kernel.reason import Reason
 from sessile.receipt import Issued
 from sessile.stores.protocol import End
 from sessile.stores.redis import RedisStore
-from sessile.stores.redis.health import warnings
+from sessile.stores.redis.health import examine
+from sessile.stores.redis.line import Line
+from sessile.stores.redis.servers import Servers
+from sessile.stores.redis.wire import Wire
 from tests.engines import Postgres
 from tests.engines_redis import Server, binaries, binary, server, valkey_binary
 
@@ -55,6 +58,15 @@ async def two(make: Callable[[], Authority], one: Authority) -> AsyncIterator[Au
 def store_of(authority: Authority) -> RedisStore:
     assert isinstance(authority.store, RedisStore)
     return authority.store
+
+
+def line_of(authority: Authority) -> tuple[Line, Wire]:
+    """The line to the one server there is, and its connection."""
+    following = store_of(authority)._following
+    assert following is not None
+    (line,) = following.lines.values()
+    assert line.wire is not None
+    return line, line.wire
 
 
 async def until(true: Callable[[], object], seconds: float = 8.0) -> None:
@@ -149,27 +161,22 @@ async def test_a_tracked_connection_that_is_cut_ends_trust_and_comes_back(one: A
     issued = await one.begin("alice")
     assert await one.check(issued.token)
     await trusted(one)
-    following = store_of(one)._following
-    assert following is not None
-    wire = following._wire
-    assert wire is not None
+    line, wire = line_of(one)
     assert ":1" in engine.ask("CLIENT", "KILL", "ID", wire.client)
     await asyncio.wait_for(asyncio.shield(wire.closed), 5)
     assert not one.store.current(one.clock.elapsed())
     assert len(one._near) == 0
     assert await reason(one, issued) in (None, Reason.UNAVAILABLE)
     await trusted(one)
-    assert following._wire is not wire
+    assert line.wire is not wire
     assert await one.check(issued.token)
 
 
 async def test_a_connection_that_tracks_no_more_ends_trust(one: Authority, engine: Server) -> None:
     """Review 3: the socket lives, and answers; the subscription is gone."""
     await trusted(one)
-    following = store_of(one)._following
-    assert following is not None
-    assert following._wire is not None
-    await following._wire.call("CLIENT", "TRACKING", "OFF")
+    _, wire = line_of(one)
+    await wire.call("CLIENT", "TRACKING", "OFF")
     await until(lambda: not one.store.current(one.clock.elapsed()))
 
 
@@ -178,11 +185,11 @@ async def test_no_pong_overtakes_an_invalidation(one: Authority, two: Authority)
     by the time the ping is answered."""
     following = store_of(two)._following
     assert following is not None
-    assert following._wire is not None
+    line, wire = line_of(two)
     for _ in range(200):
         issued = await one.begin("alice")
         ended = await one.store.end(End(session=issued.active.session.id, cause="probe"))
-        await following._ask(following._wire)
+        await line._ask(wire, ALPHABET)
         told = following._last_told[issued.active.session.partition]
         assert told >= ended.mark
 
@@ -343,16 +350,42 @@ async def test_without_a_directory_it_is_refused(engine: Server) -> None:
         Authority("memory:", directory="sqlite:///x.db")
 
 
-async def test_settings_that_lose_something_are_told(engine: Server, tmp_path: Path) -> None:
-    """Review 1, 25."""
-    engine.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    authority = Authority(f"{engine.url}/0", directory=f"sqlite:///{tmp_path}/directory.db")
-    async with authority:
-        told = await warnings(await store_of(authority).servers.wire("0"), quorum=False)
-        assert [one.split()[0] for one in told] == ["maxmemory-policy", "no"]
+async def test_settings_that_lose_something_are_told(engine: Server, make: Callable[[], Authority]) -> None:
+    """Review 1, 25: each with its cure."""
+    async with make() as authority:
+        store = store_of(authority)
+
+        async def told() -> dict[str, str]:
+            return {one.check: one.level for one in await store.health() if one.level != "ok" and one.cure}
+
+        engine.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        engine.ask("CONFIG", "SET", "save", "3600 1")
+        engine.ask("CONFIG", "SET", "client-output-buffer-limit", "normal 4096 0 0")
+        assert await told() == {"maxmemory-policy": "fail", "persistence": "fail", "output buffers": "warn"}
         engine.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        engine.ask("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0")
         engine.ask("CONFIG", "SET", "appendonly", "yes")
-        assert await warnings(await store_of(authority).servers.wire("0"), quorum=False) == []
+        engine.ask("CONFIG", "SET", "appendfsync", "no")
+        assert await told() == {"persistence": "warn"}
+        engine.ask("CONFIG", "SET", "appendfsync", "everysec")
+        assert await told() == {}
+
+
+async def test_replicas_that_nobody_waits_for_are_told(tmp_path: Path) -> None:
+    """Review 2: and majorities that cannot be, or need not meet."""
+    with (
+        server(valkey_binary(), tmp_path / "one") as primary,
+        server(valkey_binary(), tmp_path / "two", "--replicaof", "127.0.0.1", str(primary.port)),
+    ):
+        await until(lambda: "connected_slaves:1" in primary.ask("INFO", "replication"))
+        wire = await Wire.connect("127.0.0.1", primary.port, Servers(primary.url).login)
+        try:
+            for members, level in ((0, "warn"), (2, "ok"), (5, "fail")):
+                told = {one.check: one for one in await examine(wire, members=members)}
+                assert told["replicas"].level == level
+                assert told["min-replicas-to-write"].level == "warn"
+        finally:
+            wire.close()
 
 
 async def test_a_revocation_waits_for_a_majority(tmp_path: Path) -> None:

@@ -193,7 +193,8 @@ async def _redis(url: str) -> AsyncIterator[Floor]:
     from sessile.stores.redis.servers import Servers
 
     # The store's own connection is its driver.
-    wire = await Servers(url).connect()
+    servers = Servers(url)
+    wire = await servers.connect(next(iter(await servers.places())))
     try:
 
         async def ask(times: int) -> None:

@@ -12,7 +12,7 @@ from sessile.stores.protocol import Directory, Store
 
 REDIS = (
     "redis", "rediss", "valkey", "valkeys", "redis+sentinel", "rediss+sentinel", "valkey+sentinel", "valkeys+sentinel",
-    "redis+unix",
+    "redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster", "redis+unix",
 )  # fmt: skip
 
 

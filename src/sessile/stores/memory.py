@@ -72,7 +72,7 @@ class MemoryStore(MemoryMails, MemoryLeases):
     async def close(self) -> None:
         """Keeps what it holds: it can be opened again."""
 
-    def current(self, now: int) -> bool:
+    def current(self, now: int, partition: str | None = None) -> bool:
         return True
 
     # -- reading ------------------------------------------------------------------------------------------------

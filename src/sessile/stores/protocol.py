@@ -160,8 +160,9 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what was accepted, then let go of everything. Idempotent."""
 
-    def current(self, now: int) -> bool:
-        """Whether `near` may be trusted by a check that starts at `now` (nanoseconds of `Clock.elapsed`).
+    def current(self, now: int, partition: str | None = None) -> bool:
+        """Whether `near` may be trusted by a check that starts at `now` (nanoseconds of `Clock.elapsed`): all of it, or
+        what it has of a partition (see `partitioned`).
 
         A strict store brings `near` up to the last commit of any process before it says yes. False when that
         cannot be done without waiting. Called at every check: no I/O beyond a local read.

@@ -185,7 +185,7 @@ class PostgresStore(SQLStore):
         """Nanoseconds, as the store tells them."""
         self.delta = timedelta(microseconds=delta / 1000)
 
-    def current(self, now: int) -> bool:
+    def current(self, now: int, partition: str | None = None) -> bool:
         """See `Store.current`."""
         return now < self._trust.deadline
 

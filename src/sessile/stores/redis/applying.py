@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from sessile.errors import StoreUnavailable
-from sessile.kernel.session import Session
+from sessile.kernel.session import Session, SessionKind
 from sessile.stores.redis import journal
 from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Engine, Found, Outcome, delta_row, pause
 from sessile.stores.redis.journal import EndSession, Entry, Renew, SetEveryone, SetPolicy, SetPrincipal, SQLDirectory
@@ -71,7 +71,7 @@ class Applying:
                     "the engine holds the sessions of another directory: name another database of it, or empty it"
                 )
             if stamp.mark is None:
-                await self._begin(found)
+                await self._begin(partition)
                 continue
             mark = stamp.mark
             rows, head = await self._directory.look(
@@ -97,32 +97,39 @@ class Applying:
                 return
         raise StoreUnavailable(BUSY)
 
-    async def _begin(self, found: Found) -> None:
-        """What a partition needs before anything can be in it."""
-        seed = await self._directory.look(lambda db: journal.seed(db, found.partition))
+    async def _begin(self, partition: str) -> None:
+        """What a partition needs before anything can be in it. What is there without a mark is left over: it may lack
+        any ending."""
+        await self._clear(partition)
+        found = await self._engine.read(partition)
+        if found.stamp.mark is not None:
+            return
+        seed = await self._directory.look(lambda db: journal.seed(db, partition))
         change = Change(found)
         change.rows[change.key("mark")] = None
         change.after = seed.head
         change.put("everyone", everyone_row(seed.everyone))
         change.put("delta", delta_row(self.delta, self.directory_id))
         for policy in seed.policies:
-            change.sets[policy_key(found.partition, policy.name)] = (policy_row(policy), 0)
+            change.sets[policy_key(partition, policy.name)] = (policy_row(policy), 0)
         change.objects.append("all")
         await self._engine.write(change)
 
     async def _empty(self, partition: str, why: str) -> None:
         logger.error("partition %s of the engine is emptied, whoever is in it has to sign in again: %s", partition, why)
+        await self._engine.call(partition, "DEL", f"{tag(partition)}mark")
+
+    async def _clear(self, partition: str) -> None:
         tagged = tag(partition)
-        await self._engine.call(partition, "DEL", f"{tagged}mark")
+        kept = (f"{tagged}everyone", f"{tagged}delta")  # they say whose it is
         cursor = b"0"
         while True:
             cursor, keys = await self._engine.call(
                 partition, "SCAN", cursor, "MATCH", tagged.replace("{", "\\{") + "*", "COUNT", "1000"
             )
-            kept = (f"{tagged}everyone", f"{tagged}delta", f"{tagged}mark", f"{tagged}policy:")
             gone = [key for key in keys if not key.startswith(tuple(each.encode() for each in kept))]
-            if gone:
-                await self._engine.call(partition, "UNLINK", *gone)
+            if gone and await self._engine.run(partition, "empty", f"{tagged}mark", *gone) < 0:
+                return
             if cursor == b"0":
                 return
 
@@ -146,6 +153,9 @@ def _change(found: Found, entry: Entry) -> Change:
             stored = found.stored(op.id)
             if stored is not None:
                 _replace(change, stored, ended(stored, op, entry.n))
+                if op.cause == "replaced" and stored.session.kind is SessionKind.ANONYMOUS:
+                    # Whoever signed in over it has taken its data along.
+                    change.deletions.append(change.key(f"data:{op.id}"))
             change.objects.append(f"s:{op.id}")
         case Renew(row=row):
             renewed = stored_of(row)

@@ -22,6 +22,7 @@ from sessile.kernel.session import Session
 from sessile.stores.redis.layout import (
     Everyone,
     Stored,
+    announced,
     everyone_of,
     policy_key,
     policy_of,
@@ -62,7 +63,11 @@ def script(name: str) -> Script:
     return Script(source, sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
-SCRIPTS = ("read", "write", "beat")
+SCRIPTS = ("read", "write", "beat", "empty")
+
+
+class Elsewhere(StoreUnavailable):
+    """The partition is another server's by now, or on its way there: ask again in a moment."""
 
 
 async def run(wire: Wire, name: str, *words: bytes | str) -> Any:
@@ -206,7 +211,13 @@ class Change:
         """`same_end`: it goes when it would have gone."""
         self.sets[self.key(name)] = (value, -1 if same_end else 0 if until is None else self.left(until))
 
-    def packed(self) -> bytes:
+    def _announcements(self, database: int) -> list[bytes]:
+        # What is tracked is told of by its name alone, so the name says all.
+        row = f"{self.before or 0}.{self.after}" if self.after is not None and self.after != self.before else ""
+        return [f"{announced(database)}{tag(self.found.partition)}{row}:{name}".encode() for name in self.objects]
+
+    def packed(self, database: int, *, guarded: bool) -> bytes:
+        """`guarded`: nothing is written while the partition is on its way to another server."""
         late = None
         if self.late is not None:
             late = self.found.stamp.engine + (self.late - self.found.now) // _MICROSECOND
@@ -223,7 +234,8 @@ class Change:
                 [(_text(key), ttl) for key, ttl in self.expiries],
                 [(_text(index), _text(member)) for index, member in self.removals],
                 [_text(key) for key in self.deletions],
-                self.objects,
+                [_text(key) for key in self._announcements(database)],
+                _text(self.key("guard")) if guarded else False,
             )
         )  # fmt: skip
 
@@ -267,9 +279,18 @@ class Engine:
         partition = change.found.partition
         wire = await self.servers.wire(partition)
         if wire.identity != change.found.identity:
+            if self.servers.clustered:
+                return Outcome(False, "moved")
             raise StoreUnavailable("the engine is another one by now")
         try:
-            out = await run(wire, "write", "1", f"{tag(partition)}mark", change.packed())
+            packed = change.packed(self.servers.login.database, guarded=self.servers.clustered)
+            out = await run(wire, "write", "1", f"{tag(partition)}mark", packed)
+        except Refused as error:
+            refused = self.refused(wire, partition, error)
+            if isinstance(refused, Elsewhere):
+                return Outcome(False, "moved")
+            raise refused from None
+        try:
             await self.servers.quorum(wire)
         except Refused as error:
             raise self.refused(wire, partition, error) from None
@@ -287,13 +308,30 @@ class Engine:
         except Refused as error:
             raise self.refused(wire, partition, error) from None
 
+    async def run(self, partition: str, name: str, *words: str | bytes) -> Any:
+        """A script on the partition; the first word is its key. Raises StoreUnavailable."""
+        wire = await self.servers.wire(partition)
+        try:
+            return await run(wire, name, "1", *words)
+        except Refused as error:
+            raise self.refused(wire, partition, error) from None
+
     def refused(self, wire: Wire, partition: str, error: Refused) -> StoreUnavailable:
-        """What an engine's error is to the store's users. Where it is no primary, or has not the partition, the
-        connection goes with it."""
-        word = str(error).split(" ", 1)[0]
-        if word in ("READONLY", "MOVED", "ASK", "CLUSTERDOWN", "MASTERDOWN", "LOADING"):
-            self.servers.left(wire, partition)
+        """What an engine's error is to the store's users. Where it is no primary, the connection goes with it."""
+        if elsewhere(error):
+            self.servers.elsewhere(partition, error)
+            return Elsewhere(f"partition {partition} is being moved: {error}")
+        if str(error).split(" ", 1)[0] in ("READONLY", "CLUSTERDOWN", "MASTERDOWN", "LOADING"):
+            wire.close()
+            self.servers.elsewhere(partition)
         return StoreUnavailable(f"the engine refuses: {error}")
+
+
+def elsewhere(error: Refused) -> bool:
+    """Whether it says that a key is not, or not all of it, where it was asked for. In a script, where a key is missing
+    while its slot is moved, the engine says the same: it may be at the other end."""
+    text = str(error)
+    return text.split(" ", 1)[0] in ("MOVED", "ASK", "TRYAGAIN") or "non local key" in text
 
 
 async def pause(attempt: int) -> None:

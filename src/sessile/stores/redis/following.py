@@ -1,6 +1,7 @@
-"""Following an engine: the connection over which it says what ended, and whether the near cache may be trusted.
+"""Following the engine's partitions: which server has each, and whether what is cached of it may be trusted.
 
-Drives `sessile.follow.Follower`, one for each partition, over one connection.
+A `sessile.follow.Follower` for each partition, driven over one ordered `Line` to each primary. A single server has one;
+a cluster has as many as primaries, and partitions change from line to line.
 """
 
 from __future__ import annotations
@@ -8,28 +9,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from sessile.clock import Clock
 from sessile.errors import SessileError, StoreUnavailable
 from sessile.follow import Asked, Follower
 from sessile.kernel.ids import ALPHABET
 from sessile.near import NearCache
-from sessile.stores.redis.engine import SCRIPTS, Found, parse_delta, run, script
-from sessile.stores.redis.layout import PREFIX, tag
-from sessile.stores.redis.servers import Servers
-from sessile.stores.redis.wire import Refused, Wire
-from sessile.trust import Facts, Mark
+from sessile.stores.redis.engine import Elsewhere, Found
+from sessile.stores.redis.line import Line
+from sessile.stores.redis.servers import Address, Servers
+from sessile.trust import Mark
 
 logger = logging.getLogger("sessile")
 
-_LOOK_SECONDS = 0.125
-"""How often, at least, the clock is looked at: one that a test moves wakes nobody."""
+_PLACES_SECONDS = 1.0
+"""How often it is asked where the primaries are, if nothing has said that they are elsewhere."""
+_PLACES_AT_MOST_SECONDS = 0.05
 _TOLD_SECONDS = 0.25
-_ATTEMPTS = 5
+_MOVE_SECONDS = 1.0
+"""For how long a read waits for a partition that is on its way to another server."""
 
 Heads = Callable[[], Awaitable[Mapping[str, int]]]
 CatchUp = Callable[[str], Awaitable[None]]
@@ -39,29 +38,32 @@ class Following:
     """`heads`: the last row of the journal for each partition. `catch_up`: apply what a partition lacks of it."""
 
     def __init__(self, near: NearCache, clock: Clock, servers: Servers, heads: Heads, catch_up: CatchUp) -> None:
-        self._clock = clock
-        self._servers = servers
-        self._heads = heads
-        self._catch_up = catch_up
+        self.clock = clock
+        self.servers = servers
+        self.heads = heads
+        self.catch_up = catch_up
         self.followers = {
-            partition: Follower(near, quorum=servers.members > 0, whole=f"t:{partition}") for partition in ALPHABET
+            partition: Follower(near, quorum=servers.members > 0, whole=f"t:{partition}", gapless=True)
+            for partition in ALPHABET
         }
         self.deadline = 0
         """Until when all partitions are trusted: the least of theirs, set in the turn in which one of them changes."""
         self.ready = asyncio.Event()
-        """Set while the engine is followed."""
+        """Set while all partitions are followed."""
         self.error = ""
-        self._wire: Wire | None = None
-        self._beats: dict[bytes, asyncio.Future[None]] = {}
-        self._pings: set[asyncio.Task[None]] = set()
-        self._ponged = asyncio.Event()
+        self.lines: dict[Address, Line] = {}
+        self._last_told: dict[str, int] = {}
+        self._changed = asyncio.Event()
         self._told: dict[str, asyncio.Event] = {partition: asyncio.Event() for partition in ALPHABET}
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     # -- what the store asks ------------------------------------------------------------------------------------
 
+    def current(self, now: int, partition: str | None) -> bool:
+        return now < (self.deadline if partition is None else self.followers[partition].trust.deadline)
+
     def asking(self, partition: str) -> Asked:
-        return self.followers[partition].asking(self._clock.elapsed())
+        return self.followers[partition].asking(self.clock.elapsed())
 
     async def admit(self, partition: str, asked: Asked, found: Found) -> None:
         """Raises StoreUnavailable unless what was read counts."""
@@ -74,12 +76,26 @@ class Following:
             # A majority stands behind the read if one answers a ping that is sent after it began.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(1, found.stamp.delta.trust) / 1e9):
-                    while self.ready.is_set():
-                        self._ponged.clear()
-                        await self._ponged.wait()
+                    while follower.followed:
+                        await self._change()
                         if follower.admits(asked, found.identity, Mark(mark)):
                             return
-        raise StoreUnavailable(self.error or "the engine is not the one that is followed, or has not caught up yet")
+        error = self.error or "the engine is not the one that is followed, or has not caught up yet"
+        raise Elsewhere(error) if self.servers.clustered else StoreUnavailable(error)
+
+    async def found(self, partition: str, since: float) -> bool:
+        """Whether it is worth while to ask for the partition once more, after a moment: it is being moved."""
+        left = since + _MOVE_SECONDS - asyncio.get_running_loop().time()
+        if left <= 0:
+            return False
+        if not self.followers[partition].followed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    while not self.followers[partition].followed:
+                        await self._change()
+        else:
+            await asyncio.sleep(min(left, 0.02))
+        return True
 
     def applied(self, partition: str, objects: tuple[str, ...], mark: int | None) -> None:
         """An ending of this node's own was acknowledged."""
@@ -92,176 +108,75 @@ class Following:
         """Return when this node's own ending has come back to it, so that it does not come later as news; or soon."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TOLD_SECONDS):
-                while self.ready.is_set() and self._last_told.get(partition, 0) < mark:
+                while self.followers[partition].followed and self._last_told.get(partition, 0) < mark:
                     self._told[partition].clear()
                     await self._told[partition].wait()
 
-    _last_told: dict[str, int]
+    async def _change(self) -> None:
+        """Return when a line has something new to say."""
+        self._changed.clear()
+        await self._changed.wait()
 
-    # -- the connection -----------------------------------------------------------------------------------------
+    # -- what the lines say -------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Something has changed about trust."""
+        self.deadline = min(follower.trust.deadline for follower in self.followers.values())
+        if all(follower.followed for follower in self.followers.values()):
+            self.error = ""
+            self.ready.set()
+        else:
+            self.ready.clear()
+        self._changed.set()
+
+    def announced(self, partition: str, name: str, row: int, previous: int) -> None:
+        """In the turn in which it was read, in wire order."""
+        self.followers[partition].invalidated((name,), Mark(row) if row else None, previous)
+        if row:
+            self._last_told[partition] = max(self._last_told.get(partition, 0), row)
+            self._told[partition].set()
+
+    def lost(self, partitions: str, error: str = "") -> None:
+        """Trust nothing of them, and keep nothing."""
+        for partition in partitions:
+            self.followers[partition].lost()
+            self._last_told.pop(partition, None)
+            self._told[partition].set()
+        self.error = error or self.error
+        self.settle()
+
+    # -- where the partitions are -------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        said = ""
         while True:
+            self.servers.changed.clear()
             try:
-                self._wire = await self._servers.connect(self._pushed)
-                await self._set_up(self._wire)
-                if said:
-                    logger.info("the engine answers again")
-                said = self.error = ""
-                self.ready.set()
-                await self._serve(self._wire)
-                error = "the connection that says what ended is lost"
-            except (SessileError, Refused) as caught:
-                error = str(caught)
-            finally:
-                self.lost()
-            self.error = error
-            if error != said:
-                logger.warning("every check asks the engine until it is followed again: %s", error)
-                said = error
-            await asyncio.sleep(self.followers["0"].backoff(random.random()))  # noqa: S311 - jitter
+                self._assign(await self.servers.places())
+            except SessileError as error:
+                # Those that are followed go on: what a server says of itself is what counts.
+                if not self.ready.is_set():
+                    self.error = str(error)
+            await asyncio.sleep(_PLACES_AT_MOST_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PLACES_SECONDS if self.servers.moves else None):
+                    await self.servers.changed.wait()
 
-    async def _set_up(self, wire: Wire) -> None:
-        self._last_told = {}
-        await wire.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", PREFIX)
-        for name in SCRIPTS:
-            await wire.call("SCRIPT", "LOAD", script(name).source)
-        # The self-test: what another connection writes has to arrive here unasked (review 3).
-        other = await self._servers.wire("0")
-        key, arrived = self._expect()
-        with contextlib.suppress(Refused):
-            await other.call("SET", key, "", "PX", "1")
-        await self._arrival(arrived)
-        for _ in range(_ATTEMPTS):
-            known = {partition: follower.known for partition, follower in self.followers.items()}
-            facts = await self._ask(wire)
-            heads = await self._heads()
-            behind = [
-                partition
-                for partition, follower in self.followers.items()
-                if not follower.set_up(known[partition], facts[partition], journal=heads.get(partition, 0))
-                or facts[partition].mark > heads.get(partition, 0)
-            ]
-            self._servers.only(wire.identity)
-            if not behind:
-                return
-            for partition in behind:
-                self.followers[partition].lost()
-            await asyncio.gather(*[self._catch_up(partition) for partition in behind])
-        raise StoreUnavailable("the engine does not keep what is written to it")
-
-    def _expect(self) -> tuple[bytes, asyncio.Future[None]]:
-        key = f"{PREFIX.decode()}{tag('0')}beat:{secrets.token_hex(8)}".encode()
-        self._beats[key] = asyncio.get_running_loop().create_future()
-        return key, self._beats[key]
-
-    async def _arrival(self, arrived: asyncio.Future[None]) -> None:
-        try:
-            async with asyncio.timeout(2.0):  # `wait_for` may swallow a cancellation
-                await arrived
-        except TimeoutError:
-            raise StoreUnavailable(
-                "what is written does not arrive on the connection that tracks it: is there a proxy in between?"
-            ) from None
-
-    async def _ask(self, wire: Wire) -> dict[str, Facts]:
-        """The ping: a write, its own invalidation, and what every partition says of itself. Raises StoreUnavailable,
-        Refused: no answer, whatever else came."""
-        key, arrived = self._expect()
-        try:
-            # All three are handed over in this turn.
-            beat = run(wire, "beat", "1", key, ALPHABET)
-            client, replication = wire.call("CLIENT", "ID"), wire.call("INFO", "replication")
-            marks = await beat
-            await self._servers.quorum(wire)
-            connection, identity = str(await client), wire.identity_in(await replication)
-            await self._arrival(arrived)
-        finally:
-            self._beats.pop(key, None)
-        facts = {}
-        for place, partition in enumerate(ALPHABET):
-            mark, (delta, _) = marks[2 * place], parse_delta(marks[2 * place + 1])
-            facts[partition] = Facts(identity, -1 if mark is None else int(mark), delta.trust, connection=connection)
-        return facts
-
-    async def _serve(self, wire: Wire) -> None:
-        first = self.followers["0"]
-        while wire.is_open:
-            now = self._clock.elapsed()
-            if any(follower.overdue(now) for follower in self.followers.values()):
-                return
-            if now >= first.due(now):
-                # Before the bytes are handed over.
-                numbers = {partition: follower.ping(now) for partition, follower in self.followers.items()}
-                task = asyncio.get_running_loop().create_task(self._ping(wire, numbers))
-                self._pings.add(task)
-                task.add_done_callback(self._pings.discard)
-            left = (first.due(now) - self._clock.elapsed()) / 1e9
-            await asyncio.wait((wire.closed,), timeout=max(0.001, min(left, _LOOK_SECONDS)))
-
-    async def _ping(self, wire: Wire, numbers: Mapping[str, int]) -> None:
-        try:
-            facts = await self._ask(wire)
-            good = [follower.pong(numbers[p], facts[p]) for p, follower in self.followers.items()]
-        except Refused as error:
-            self.error = str(error)
-            wire.close()
-            return
-        except StoreUnavailable:
-            # Without its quorum it is no answer; trust runs out by itself. A dead connection is found by its reader.
-            return
-        self._settle()
-        if all(good):
-            self._ponged.set()
-        else:
-            wire.close()
-
-    def _settle(self) -> None:
-        self.deadline = min(follower.trust.deadline for follower in self.followers.values())
-
-    def _pushed(self, message: list[Any]) -> None:
-        """What comes unasked, in the turn in which it was read."""
-        if message[0] != b"invalidate":
-            return
-        if message[1] is None:  # FLUSHALL
-            if self._wire is not None:
-                self._wire.close()
-            self.lost()
-            return
-        ended = []
-        for key in message[1]:
-            beat = self._beats.get(key)
-            if beat is not None:
-                if not beat.done():
-                    beat.set_result(None)
-            elif b"}beat:" not in key:
-                partition, _, rest = key[len(PREFIX) + 3 :].decode().partition("}")
-                number, _, name = rest.partition(":")
-                ended.append((int(number or 0), partition, name))
-        for number, partition, name in sorted(ended):  # within a message the engine sorts by name
-            follower = self.followers.get(partition)
-            if follower is not None:
-                follower.invalidated((name,), Mark(number) if number else None)
-                self._last_told[partition] = max(self._last_told.get(partition, 0), number)
-                self._told[partition].set()
-
-    def lost(self) -> None:
-        """Trust nothing, and keep nothing."""
-        self.deadline = 0
-        self.ready.clear()
-        for follower in self.followers.values():
-            follower.lost()
-        for event in (self._ponged, *self._told.values()):
-            event.set()
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            wire.close()
+    def _assign(self, places: Mapping[Address, str]) -> None:
+        for address in [one for one in self.lines if one not in places]:
+            self.lines.pop(address).stop()
+        # Given up before they are taken, so that a partition is never on two lines.
+        for address, line in self.lines.items():
+            line.give_up(set(line.partitions) - set(places[address]))
+        for address, partitions in places.items():
+            if address not in self.lines:
+                self.lines[address] = Line(self, address)
+            self.lines[address].take(partitions)
+        self.servers.keep(list(places))
 
     async def close(self) -> None:
-        tasks = {self._task, *self._pings}
+        tasks = {self._task, *[task for line in self.lines.values() for task in line.stop()]}
         while tasks:
             for task in tasks:
                 task.cancel()
             _, tasks = await asyncio.wait(tasks, timeout=0.5)
-        self.lost()
+        self.lost(ALPHABET)

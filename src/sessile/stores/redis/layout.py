@@ -13,7 +13,9 @@ All keys of a partition carry its hash tag, so that they share a slot. `{s:0}` s
     by:<session>    sessions that it handed out, by when they began
     all, keep       all sessions, by when they began and by when their tombstones go
 
-and `s!{s:0}` before what is announced. The first line of a session's row is plain text for the scripts: its
+and `s!<database>!{s:0}<row before>.<row>:` before what is announced: those who track hear of all databases. A node's
+pings are `s~<database>!<node>!{s:0}`, tracked by it alone; of two prefixes engines tell in this order, so that a ping's
+comes last. The first line of a session's row is plain text for the scripts: its
 principal, its ancestors and theirs; of a principal's row: its policy.
 """
 
@@ -32,8 +34,15 @@ from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal
 from sessile.kernel.session import Client, Link, Session, SessionKind
 
-PREFIX = b"s!"
-"""Of everything that is announced; what is tracked."""
+
+def announced(database: int) -> str:
+    """The prefix of everything that is announced."""
+    return f"s!{database}!"
+
+
+def beats(database: int, node: str) -> str:
+    """The prefix of a node's pings."""
+    return f"s~{database}!{node}!"
 
 
 def tag(partition: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sessile.errors import SessileError
 from sessile.stores.protocol import End
 from sessile.stores.redis.applying import Applying
-from sessile.stores.redis.engine import Change, Engine, Found, Outcome
+from sessile.stores.redis.engine import Change, Elsewhere, Engine, Found, Outcome
 from sessile.stores.redis.following import Following
 from sessile.stores.redis.journal import EndSession, Entry, Renew, SetEveryone, SetPolicy, SetPrincipal, SQLDirectory
 from sessile.stores.redis.layout import stored_of
@@ -34,16 +34,24 @@ class Reach:
         self.following = following
         self.unapplied: deque[Unapplied] = deque(maxlen=100)
 
-    async def look(self, partition: str, asked: Iterable[bytes | str] = ()) -> Found:
+    async def look(self, partition: str, asked: Sequence[bytes | str] = ()) -> Found:
         """Rows that count: of an engine that is followed and has all that is known to be in force.
 
         Raises:
             StoreUnavailable: of another one, or none.
         """
-        began = self.following.asking(partition)
-        found = await self.engine.read(partition, asked)
-        await self.following.admit(partition, began, found)
-        return found
+        since = 0.0
+        while True:
+            began = self.following.asking(partition)
+            try:
+                found = await self.engine.read(partition, asked)
+                await self.following.admit(partition, began, found)
+            except Elsewhere:
+                since = since or asyncio.get_running_loop().time()
+                if not await self.following.found(partition, since):
+                    raise
+            else:
+                return found
 
     async def write(self, change: Change) -> Outcome:
         """Raises StoreUnavailable: it may or may not have been done."""

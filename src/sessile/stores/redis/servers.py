@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+import time
+from binascii import crc_hqx
+from collections.abc import Mapping, Sequence
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from sessile.errors import StoreUnavailable
-from sessile.stores.redis.wire import Login, Push, Refused, Wire
+from sessile.kernel.ids import ALPHABET
+from sessile.stores.redis.wire import Login, Push, Refused, Wire, info_field
 
 _WAIT_MILLISECONDS = 400
+_HINT_SECONDS = 2.0
+
+Address = tuple[str, int]
+"""Host and port; a path and 0."""
+
+
+def slot(partition: str) -> int:
+    """Which of a cluster's 16,384 slots all keys of a partition are in: the CRC16 of their hash tag."""
+    return crc_hqx(f"s:{partition}".encode(), 0) % 16384
 
 
 class Servers:
-    """One primary, known by its address or found through sentinels.
+    """One primary, known by its address or found through sentinels; or the primaries of a cluster.
 
     Raises:
         ValueError: not a URL of this form.
@@ -25,7 +37,8 @@ class Servers:
         secure = parts.scheme.startswith(("rediss", "valkeys"))
         options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         self.members = int(options.pop("members", "0"))
-        """Of how many servers a majority has to acknowledge; 0: one engine is the reach."""
+        """Of how many servers (in a cluster: of each primary with its replicas) a majority has to acknowledge; 0: one
+        engine is the reach."""
         reach = options.pop("reach", "quorum" if self.members else "engine")
         if (reach == "quorum") != (self.members > 0) or reach not in ("engine", "quorum") or self.members == 1:
             raise ValueError("reach=quorum goes with members=: how many servers there are, replicas included")
@@ -33,14 +46,16 @@ class Servers:
         """Wait until the write is in the append-only files (WAITAOF), not only in memory."""
         if options:
             raise ValueError(f"not an option of a Redis store: {', '.join(sorted(options))}")
-        self._sentinels: Sequence[tuple[str, int]] = ()
+        self.clustered = parts.scheme.endswith("+cluster")
+        self._sentinels: Sequence[Address] = ()
         self._service = ""
         tls = ssl.create_default_context() if secure else None
         username = unquote(parts.username) if parts.username else None
         password = unquote(parts.password) if parts.password else None
         path = parts.path.strip("/")
+        self._addresses: Sequence[Address] = ()
         if parts.scheme == "redis+unix":
-            self._address = (parts.path, 0)
+            self._addresses = [(parts.path, 0)]
             path = ""
         elif parts.scheme.endswith("+sentinel"):
             self._sentinels = _hosts(parts, 26379)
@@ -48,21 +63,47 @@ class Servers:
             if not self._service:
                 raise ValueError("a sentinel URL names its service: redis+sentinel://host:26379,host2:26379/service/0")
         else:
-            (self._address,) = _hosts(parts, 6379)
+            self._addresses = _hosts(parts, 6379)
+            if len(self._addresses) > 1 and not self.clustered:
+                raise ValueError("several hosts are a cluster's, redis+cluster://…, or sentinels', redis+sentinel://…")
         self.login = Login(username=username, password=password, database=int(path or "0"), tls=tls)
         self._sentinel_login = Login(username=None, password=None, database=0, tls=tls)
-        self._wire: Wire | None = None
-        self._opening: asyncio.Lock | None = None
+        self._places: dict[str, Address] = {}
+        self._hints: dict[str, tuple[Address, float]] = {}
+        self._wires: dict[Address, Wire] = {}
+        self._opening: dict[Address, asyncio.Lock] = {}
+        self.changed = asyncio.Event()
+        """Set when a server has said that things are not where they were."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether a partition may be another server's from one moment to the next."""
+        return self.clustered or bool(self._sentinels)
 
     @property
     def replicas(self) -> int:
         """How many replicas have to acknowledge: with the primary a majority."""
         return self.members // 2
 
-    async def locate(self) -> tuple[str, int]:
-        """Where the primary is. Raises StoreUnavailable."""
-        if not self._sentinels:
-            return self._address
+    # -- where ----------------------------------------------------------------------------------------------------
+
+    async def places(self) -> Mapping[Address, str]:
+        """Ask which primary holds which partitions, as well as anybody knows: only what a server says of itself
+        counts. Raises StoreUnavailable."""
+        if self.clustered:
+            self._places = await self._ask_cluster()
+            now = time.monotonic()
+            self._hints = {partition: hint for partition, hint in self._hints.items() if hint[1] > now}
+            self._places |= {partition: address for partition, (address, _) in self._hints.items()}
+        else:
+            where = await self._ask_sentinels() if self._sentinels else self._addresses[0]
+            self._places = dict.fromkeys(ALPHABET, where)
+        found: dict[Address, str] = {}
+        for partition, address in self._places.items():
+            found[address] = found.get(address, "") + partition
+        return found
+
+    async def _ask_sentinels(self) -> Address:
         said = "no sentinel answers"
         for host, port in self._sentinels:
             wire: Wire | None = None
@@ -80,31 +121,84 @@ class Servers:
             said = f"the sentinel at {host}:{port} knows no service {self._service!r}"
         raise StoreUnavailable(said)
 
-    async def connect(self, push: Push | None = None) -> Wire:
-        """A new connection to the primary, the caller's alone. Raises StoreUnavailable."""
-        host, port = await self.locate()
-        return await Wire.connect(host, port, self.login, push)
+    async def _ask_cluster(self) -> dict[str, Address]:
+        said = "no server of the cluster answers"
+        known = [address for address, wire in self._wires.items() if wire.is_open]
+        for address in dict.fromkeys([*known, *self._places.values(), *self._addresses]):
+            wire = self._wires.get(address)
+            mine = wire is None or not wire.is_open
+            try:
+                if wire is None or mine:
+                    wire = await Wire.connect(*address, self.login, any_role=True)
+                info, rows = wire.call("CLUSTER", "INFO"), wire.call("CLUSTER", "SLOTS")
+                state, ranges = info_field(await info, "cluster_state"), await rows
+            except Refused as error:
+                said = f"{address[0]}:{address[1]} is no server of a cluster: {error}"
+                continue
+            except StoreUnavailable as error:
+                said = str(error)
+                continue
+            finally:
+                if mine and wire is not None:
+                    wire.close()
+            if state != "ok":
+                said = f"{address[0]}:{address[1]} says that its cluster is not well"
+                continue
+            return {
+                partition: ((primary[0] or b"").decode() or address[0], int(primary[1]))
+                for first, last, primary, *_ in ranges
+                for partition in ALPHABET
+                if first <= slot(partition) <= last
+            }
+        raise StoreUnavailable(said)
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    async def connect(self, address: Address, push: Push | None = None) -> Wire:
+        """A new connection to a primary, the caller's alone. Raises StoreUnavailable."""
+        return await Wire.connect(*address, self.login, push)
 
     async def wire(self, partition: str) -> Wire:
         """The connection for commands on the partition's keys; opened when there is none. Raises StoreUnavailable."""
-        wire = self._wire
+        address = self._places.get(partition)
+        if address is None:
+            self.changed.set()
+            raise StoreUnavailable(f"no server is known that has slot {slot(partition)}")
+        wire = self._wires.get(address)
         if wire is not None and wire.is_open:
             return wire
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
-            if self._wire is None or not self._wire.is_open:
-                self._wire = await self.connect()
-            return self._wire
+        async with self._opening.setdefault(address, asyncio.Lock()):
+            wire = self._wires.get(address)
+            if wire is None or not wire.is_open:
+                try:
+                    wire = self._wires[address] = await self.connect(address)
+                except StoreUnavailable:
+                    self.elsewhere(partition)
+                    raise
+            return wire
 
-    def left(self, wire: Wire, partition: str) -> None:
-        """The server at the other end is not the partition's primary any more."""
-        wire.close()
+    def elsewhere(self, partition: str, error: Refused | None = None) -> None:
+        """The partition is not where it was: MOVED says where it is, to the best of that server's knowledge."""
+        words = str(error).split()
+        if self.clustered and len(words) == 3 and words[0] == "MOVED":
+            host, _, port = words[2].rpartition(":")
+            here = self._places.get(partition)
+            if (host or here) and port.isdigit():
+                # Others may not have heard of it yet.
+                address = self._places[partition] = (host or (here[0] if here else ""), int(port))
+                self._hints[partition] = address, time.monotonic() + _HINT_SECONDS
+        self.changed.set()
 
-    def only(self, identity: str) -> None:
-        """Keep no connection to another server, or to another life of this one."""
-        if self._wire is not None and self._wire.identity != identity:
-            self._wire.close()
+    def only(self, address: Address, identity: str) -> None:
+        """Keep no connection to another life of that server."""
+        wire = self._wires.get(address)
+        if wire is not None and wire.identity != identity:
+            wire.close()
+
+    def keep(self, addresses: Sequence[Address]) -> None:
+        """Close connections to servers that hold nothing."""
+        for address in [one for one in self._wires if one not in addresses]:
+            self._wires.pop(address).close()
 
     async def quorum(self, wire: Wire) -> None:
         """Return when what was written on this connection before has reached what it is to reach.
@@ -124,16 +218,14 @@ class Servers:
 
     def abandon(self) -> None:
         """In a forked child: the sockets are the parent's."""
-        self._wire = None
-        self._opening = None
+        self._places, self._wires, self._opening = {}, {}, {}
+        self.changed = asyncio.Event()
 
     def close(self) -> None:
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
+        self.keep(())
 
 
-def _hosts(parts: SplitResult, port: int) -> list[tuple[str, int]]:
+def _hosts(parts: SplitResult, port: int) -> list[Address]:
     found = []
     for place in parts.netloc.rpartition("@")[2].split(","):
         host, port_text = urlsplit(f"//{place}").hostname, urlsplit(f"//{place}").port

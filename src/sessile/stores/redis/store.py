@@ -42,7 +42,7 @@ from sessile.stores.redis import beginning, ending, journal, listing, rotation
 from sessile.stores.redis.applying import Applying
 from sessile.stores.redis.engine import Change, Engine
 from sessile.stores.redis.following import Following
-from sessile.stores.redis.health import warnings
+from sessile.stores.redis.health import Finding, examine
 from sessile.stores.redis.journal import SQLDirectory
 from sessile.stores.redis.layout import tag
 from sessile.stores.redis.leases import RedisLeases
@@ -51,6 +51,7 @@ from sessile.stores.redis.reach import Reach
 from sessile.stores.redis.servers import Servers
 from sessile.trust import Delta
 
+from sessile.stores.redis.wire import Refused
 logger = logging.getLogger("sessile")
 T = TypeVar("T")
 
@@ -106,14 +107,27 @@ class RedisStore(RedisMails, RedisLeases):
             await self._facts()
             self._start()
             await self._wait()
-            for warning in await warnings(await self.servers.wire("0"), quorum=self.servers.members > 0):
-                logger.warning("%s", warning)
+            for finding in await self.health():
+                if finding.level != "ok":
+                    logger.warning("%s: %s; %s", finding.check, finding.found, finding.cure)
         except BaseException:
             await self.close()
             raise
 
     async def _facts(self) -> None:
         applying = self._applying
+    async def health(self) -> list[Finding]:
+        """How the engine is set up, what is wrong of each of its primaries first. Raises StoreUnavailable."""
+        found: dict[Finding, None] = {}
+        for partitions in (await self.servers.places()).values():
+            wire = await self.servers.wire(partitions[0])
+            try:
+                examined = await examine(wire, members=self.servers.members)
+            except Refused as error:
+                raise StoreUnavailable(f"the engine refuses: {error}") from None
+            found |= dict.fromkeys(examined)
+        return sorted(found, key=lambda finding: ("fail", "warn", "ok").index(finding.level))
+
         applying.directory_id = (await self.directory.set_fact(_ID_FACT, secrets.token_hex(8).encode())).decode()
         nanoseconds = self.delta // timedelta(microseconds=1) * 1000
         stored = int(await self.directory.set_fact(_DELTA_FACT, str(nanoseconds).encode()))
@@ -160,9 +174,9 @@ class RedisStore(RedisMails, RedisLeases):
         self.servers.close()
         await self.directory.close()
 
-    def current(self, now: int) -> bool:
+    def current(self, now: int, partition: str | None = None) -> bool:
         following = self._following
-        return following is not None and now < following.deadline
+        return following is not None and following.current(now, partition)
 
     async def _apply_again(self) -> None:
         """What was journalled by a process that died before it was applied, by any that lives (review 12)."""

@@ -73,7 +73,7 @@ class Follower:
         self._db = self._ask = None
         self._connection.close()
 
-    def current(self, now: int) -> bool:
+    def current(self, now: int, partition: str | None = None) -> bool:
         """See `Store.current`: what every check pays."""
         try:
             with self.lock:

@@ -198,10 +198,12 @@ class SimulatedStore:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.partitioned = len(node.links) > 1
-        self._trusts = [link.follower.trust for link in node.links.values()]
+        self._trusts = {partition: link.follower.trust for partition, link in node.links.items()}
 
     def current(self, now: int, partition: str | None = None) -> bool:
-        return all(now < trust.deadline for trust in self._trusts)
+        if partition is not None:
+            return now < self._trusts[partition].deadline
+        return all(now < trust.deadline for trust in self._trusts.values())
 
     async def read(self, digest: bytes) -> Snapshot | None:
         node = self._node

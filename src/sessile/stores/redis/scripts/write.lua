@@ -5,7 +5,7 @@
 -- KEYS[1]: the mark of the partition; it names the slot. ARGV[1]: MessagePack of the array unpacked below.
 -- Returns 'ok', seconds, microseconds, delta; or why nothing was changed: 'mark' with the mark in force, 'changed',
 -- 'late'.
-local tag, late, before, after, rows, indexes, sets, adds, expiries, removals, deletions, objects =
+local tag, late, before, after, rows, indexes, sets, adds, expiries, removals, deletions, announcements, guard =
   unpack(cmsgpack.unpack(ARGV[1]))
 local time = redis.call('TIME')
 
@@ -25,6 +25,13 @@ for _, index in ipairs(indexes) do
   if table.concat(redis.call('ZRANGE', index[1], 0, -1), ' ') ~= index[2] then
     return {'changed'}
   end
+end
+
+-- A key that is not there cannot be written while its slot is on its way to another server: it fails here, before
+-- anything was changed.
+if guard then
+  redis.call('SET', guard, '')
+  redis.call('DEL', guard)
 end
 
 -- At least so long, never shorter.
@@ -61,9 +68,8 @@ end
 if after then
   redis.call('SET', KEYS[1], after)
 end
-for _, name in ipairs(objects) do
+for _, key in ipairs(announcements) do
   -- Nobody reads it: that it was written is what those who follow are told, by its name.
-  local key = 's!' .. tag .. (after or '') .. ':' .. name
   redis.call('SET', key, '')
   redis.call('DEL', key)
 end
