@@ -157,6 +157,12 @@ class SyncAccess:
             self.access.data.follow(self.authority.session_data(active))
 
     @property
+    def token(self) -> Token | None:
+        """What the request is in its session by: the presented token, or the one that was handed out since. A secret:
+        for an engine that must pass it on, never to be shown or logged."""
+        return self.access._token
+
+    @property
     def alive(self) -> bool:
         """Whether the session that the answer was begun for has not ended meanwhile. True where there is none."""
         active = self.access.live
@@ -265,6 +271,10 @@ def peer_of(environ: Mapping[str, Any]) -> tuple[str, int] | None:
 def path_of(environ: Mapping[str, Any]) -> str:
     raw: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return raw.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+joined = asgi._joined
+"""What is read of an ASGI scope's headers."""
 
 
 # -- WSGI ---------------------------------------------------------------------------------------------------------
