@@ -61,7 +61,7 @@ class SignIn:
                 name=EventName.SIGN_IN_FAILED,
                 principal=known.name if known else None,
                 uid=known.uid if known else None,
-                by=Actor(name=self.name, client=client or Client()),
+                by=Actor(name=self.name, uid=known.uid if known else None, client=client or Client()),
                 cause=cause,
             )
         )

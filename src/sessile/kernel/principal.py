@@ -21,7 +21,9 @@ INTROSPECT = "introspect"
 RESERVED_SCOPES = frozenset({OPERATOR, INTROSPECT})
 """Rights over Sessile itself, which `*` does not give. `operator` is held by name; it covers `introspect`."""
 
-RESERVED_NAMES = frozenset({"system", "cli", "anonymous"})
+ERASED = "erased"
+"""Stands where a name was, once it was erased."""
+RESERVED_NAMES = frozenset({"system", "cli", "anonymous", ERASED})
 """Actors of the audit record that are nobody's name."""
 
 _NAME = re.compile(r"(?:(service|agent):)?[^\s:/\\\x00-\x20\x7f]{1,120}")

@@ -20,7 +20,9 @@ from sessile.kernel.decide import Ancestor, Denied, Snapshot, TokenState, holds,
 from sessile.kernel.event import (
     SYSTEM,
     Actor,
+    Event,
     EventName,
+    actor_in,
     begun_event,
     changed_event,
     ended_event,
@@ -28,15 +30,16 @@ from sessile.kernel.event import (
 )  # fmt: skip
 from sessile.kernel.issue import Draft, confirm, elevate, issue
 from sessile.kernel.policy import AtLimit, Policy
-from sessile.kernel.principal import OPERATOR, Principal, Status, new_epoch
+from sessile.kernel.principal import ERASED, OPERATOR, Principal, Status, new_epoch
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.near import NearCache
 from sessile.stores.containing import before, cut_of
 from sessile.stores.memory_directory import page
+from sessile.stores.memory_erasing import deletion, erased_containment, erased_events, erased_session
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
-from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Page
+from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Erased, Page
 
 T = TypeVar("T")
 
@@ -126,7 +129,7 @@ class MemoryStore(MemoryMails, MemoryLeases):
         if replaced is not None and replaced.ended is None:
             if replaced.kind is SessionKind.ANONYMOUS and replaced.id in self._data:
                 self._data[session.id] = self._data.pop(replaced.id)
-            by = Actor(name=session.principal or "anonymous", session=session.id, client=draft.client)
+            by = actor_in(session)
             self._end_session(replaced, "replaced", by, now)
             self._append(ended_event(self._sessions[replaced.id], "replaced", by), now)
             touched.append(f"s:{replaced.id}")
@@ -374,6 +377,31 @@ class MemoryStore(MemoryMails, MemoryLeases):
 
     def _of(self, uid: str) -> Iterator[Session]:
         return (session for session in self._sessions.values() if session.uid == uid)
+
+    async def erase(self, uid: str, cause: str, by: Actor) -> Erased:
+        principal, now = self._principal(uid), self._clock.now()
+        if principal is None:
+            raise NotFound("no such principal")
+        if principal.status is not Status.DELETED:
+            raise Conflict(f"{principal.name} is {principal.status}: delete it first, then erase what is kept of it")
+        deleted = deletion(self._events, uid)
+        named = [one.id for one in self._of(uid) if one.principal != ERASED]
+        self._sessions = {id: erased_session(one, uid, principal.name, deleted) for id, one in self._sessions.items()}
+        for session in self._of(uid):
+            self._data.pop(session.id, None)
+        self._principals[uid] = msgspec.structs.replace(principal, name=ERASED, purpose="")
+        self._mails = {id: mail for id, mail in self._mails.items() if mail[1].uid != uid}
+        self._containments = {id: erased_containment(one, principal.name) for id, one in self._containments.items()}
+        self._events[:], count, others = erased_events(self._events, uid, principal.name, deleted)
+        if count or named or principal.name != ERASED:
+            self._append(
+                Event(
+                    name=EventName.PRINCIPAL_ERASED, principal=ERASED, uid=uid, by=by, cause=cause,
+                    details={"sessions": len(named), "others": others},
+                ),
+                now,
+            )  # fmt: skip
+        return Erased(uid, len(named), count, now)
 
     # -- looking ------------------------------------------------------------------------------------------------
 

@@ -126,6 +126,18 @@ class Ended(msgspec.Struct, frozen=True):
     """What acknowledged it: one engine, or a majority of its servers."""
 
 
+class Erased(msgspec.Struct, frozen=True):
+    """What was erased of a principal that had been deleted."""
+
+    uid: str
+    sessions: int
+    """Tombstones of its sessions."""
+    events: int
+    """Events that say nothing of it any more but its uid."""
+    at: datetime
+    """The store's clock in the transaction."""
+
+
 class ContainmentState(StrEnum):
     UNKNOWN = "unknown"
     """The root is cut; what hangs below it has not been walked to the end yet."""
@@ -214,6 +226,14 @@ class Store(Protocol):
         it was and counts as 0; the first cause and instant are kept (containment still widens).
 
         Raises NotFound for a session or uid that never was.
+        """
+
+    async def erase(self, uid: str, cause: str, by: Actor) -> Erased:
+        """Take the name, what it is for, the clients, the labels and the application's data of a deleted principal out
+        of all that remains of it: its own row, its tombstones, reports and, but for its uid, the audit record
+        (`kernel.personal`), in which an event is written. Idempotent.
+
+        Raises NotFound, and Conflict unless it is deleted.
         """
 
     async def sessions(

@@ -15,6 +15,7 @@ from sessile.testing.beginning import Beginning
 from sessile.testing.clock import ManualClock
 from sessile.testing.containing import Containing
 from sessile.testing.ending import Ending
+from sessile.testing.erasing import Erasing
 from sessile.testing.keeping import Keeping
 from sessile.testing.leasing import Leasing
 from sessile.testing.listing import Listing
@@ -28,7 +29,7 @@ from sessile.testing.world import MakeStore, Node, World
 
 
 class StoreConformance(
-    Beginning, Rotating, Ending, Containing, Listing, Keeping, Proving, Mailing, Leasing, Nearness, Races
+    Beginning, Rotating, Ending, Erasing, Containing, Listing, Keeping, Proving, Mailing, Leasing, Nearness, Races
 ):
     """Subclass it in a test module and say how a store is made::
 

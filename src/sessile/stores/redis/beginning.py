@@ -6,7 +6,7 @@ import msgspec
 
 from sessile.errors import Conflict, LimitExceeded, NotFound, SessileError, StoreUnavailable
 from sessile.kernel.decide import Denied, Snapshot, TokenState, holds, horizon, is_live
-from sessile.kernel.event import SYSTEM, Actor, begun_event, ended_event
+from sessile.kernel.event import SYSTEM, Actor, actor_in, begun_event, ended_event
 from sessile.kernel.ids import home, partition_of
 from sessile.kernel.issue import Draft, issue
 from sessile.kernel.lease import Lease
@@ -122,7 +122,7 @@ async def _attempt(
     now = found.now
     session = issue(draft, principal=principal, policy=policy, everyone=everyone, giver=giver, now=now)
     over: Over = []
-    by = Actor(name=session.principal or "anonymous", session=session.id, client=session.client)
+    by = actor_in(session)
     if replaced is not None and ((here := found.stored(replaced.id)) is None or here.session.ended is None):
         over.append((replaced, "replaced", by))
     if limited:

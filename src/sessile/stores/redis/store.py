@@ -35,10 +35,11 @@ from sessile.stores.protocol import (
     Credential,
     End,
     Ended,
+    Erased,
     Page,
     Verified,
 )
-from sessile.stores.redis import beginning, ending, journal, listing, rotation
+from sessile.stores.redis import beginning, ending, erasing, journal, listing, rotation
 from sessile.stores.redis.applying import Applying
 from sessile.stores.redis.engine import Change, Engine
 from sessile.stores.redis.following import Following
@@ -239,6 +240,9 @@ class RedisStore(RedisMails, RedisLeases):
 
     async def end(self, end: End) -> Ended:
         return await self._do(ending.end(self._open_reach(), end))
+
+    async def erase(self, uid: str, cause: str, by: Actor) -> Erased:
+        return await self._do(erasing.erase(self._open_reach(), uid, cause, by))
 
     async def sessions(
         self, *, uid: str | None = None, giver: str | None = None, root: str | None = None, ended: bool = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sessile.errors import Conflict, LimitExceeded, NotFound
 from sessile.kernel.decide import Denied, Snapshot, holds, is_live
-from sessile.kernel.event import SYSTEM, Actor, begun_event, ended_event
+from sessile.kernel.event import SYSTEM, actor_in, begun_event, ended_event
 from sessile.kernel.issue import Draft, issue
 from sessile.kernel.policy import AtLimit, Policy
 from sessile.kernel.principal import OPERATOR, Principal, Status
@@ -85,7 +85,7 @@ def _take_over(tx: Transaction, replaced: str, session: Session) -> None:
             "UPDATE session_data SET session = (SELECT seq FROM session WHERE id = ?) WHERE session = ?",
             session.id, found.seq,
         )  # fmt: skip
-    by = Actor(name=session.principal or "anonymous", session=session.id, client=session.client)
+    by = actor_in(session)
     tx.record(ended_event(sessions.end(tx, found, "replaced", by), "replaced", by))
 
 

@@ -10,11 +10,13 @@ import msgspec
 from sessile.errors import Conflict, NotFound
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.issue import Fence
+from sessile.kernel.personal import Line
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status
 from sessile.kernel.session import SessionKind
 from sessile.stores.protocol import Credential, Ended, Page, Verified
 from sessile.stores.sql import leases
+from sessile.stores.sql.personal import line_of, proves, put_together
 from sessile.stores.sql.rows import (
     PRINCIPAL_COLUMNS,
     datetime_of,
@@ -38,8 +40,6 @@ SELECT s.kind, s.everyone, count(*) FROM session s LEFT JOIN principal p ON p.ui
 WHERE s.ended IS NULL AND s.expires > ? AND (s.uid IS NULL OR (p.epoch = s.epoch AND p.status = 'active'))
 GROUP BY s.kind, s.everyone
 """
-_event = msgspec.json.Decoder(Event).decode
-
 
 # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ def list_events(db: Db, after: int, limit: int, uid: str | None, session: str | 
     order = "DESC" if latest else "ASC"
     sql = f"SELECT body FROM event WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"  # noqa: S608
     rows = db.execute(sql, (*conditions, max(1, min(limit, MOST)))).fetchall()
-    return [_event(body) for (body,) in rows]
+    return put_together(db, [body for (body,) in rows])
 
 
 def verify_events(db: Db, after: Verified) -> Verified:
@@ -145,22 +145,30 @@ def verify_events(db: Db, after: Verified) -> Verified:
     # What is gone on from has to be there unchanged: a record that was cut short has no row at all.
     if seq > 0 and (not rows or (rows[0][0], bytes(rows[0][4])) != (seq, before)):
         return Verified(seq, before, broken=seq)
-    full = len(rows) >= MOST
+    lines: list[Line] = []
+    links = {seq: before}
+    broken: int | None = None
     for number, uid, session, body, link in rows[seq > 0 :]:
+        line = _says(body, number, uid, session)
         # What is missing needs no look of its own: the next one is not chained to the one before it.
-        if not _says(body, number, uid, session) or bytes(link) != chain(before, body):
-            return Verified(seq, before, broken=seq + 1)
+        if line is None or bytes(link) != chain(before, body):
+            broken = seq + 1
+            break
         seq, before = number, bytes(link)
-    return Verified(seq, before, more=full)
+        lines.append(line)
+        links[seq] = before
+    if (wrong := proves(db, lines)) is not None:
+        seq, broken = wrong - 1, wrong
+    return Verified(seq, links[seq], broken=broken, more=broken is None and len(rows) >= MOST)
 
 
-def _says(body: str, seq: int, uid: str | None, session: str | None) -> bool:
-    """Whether the columns that events are found by are as the event itself says."""
+def _says(body: str, *columns: object) -> Line | None:
+    """The event, if the columns that it is found by are as it says itself."""
     try:
-        event = _event(body)
+        line = line_of(body)
     except (msgspec.MsgspecError, TypeError):
-        return False
-    return (event.seq, event.uid, event.session) == (seq, uid, session)
+        return None
+    return line if (line.seq, line.uid, line.session) == columns else None
 
 
 # -- in the writer's transaction --------------------------------------------------------------------------------

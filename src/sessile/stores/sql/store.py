@@ -17,8 +17,19 @@ from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import SessionInfo
 from sessile.kernel.tries import Exhausted, Limit
-from sessile.stores.protocol import PAGE, Begun, Contained, ContainmentState, Credential, End, Ended, Page, Verified
-from sessile.stores.sql import beginning, containing, directory, ending, listing, rotation, tries, upkeep
+from sessile.stores.protocol import (
+    PAGE,
+    Begun,
+    Contained,
+    ContainmentState,
+    Credential,
+    End,
+    Ended,
+    Erased,
+    Page,
+    Verified,
+)
+from sessile.stores.sql import beginning, containing, directory, ending, erasing, listing, rotation, tries, upkeep
 from sessile.stores.sql.leases import SQLLeases
 from sessile.stores.sql.mail import SQLMails
 from sessile.stores.sql.transaction import Db, Transaction
@@ -96,6 +107,9 @@ class SQLStore(SQLMails, SQLLeases):
 
     async def end(self, end: End) -> Ended:
         return await self._end(ending.end, end)
+
+    async def erase(self, uid: str, cause: str, by: Actor) -> Erased:
+        return (await self._write(erasing.erase, uid, cause, by))[0]
 
     async def sessions(
         self, *, uid: str | None = None, giver: str | None = None, root: str | None = None, ended: bool = False,

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from sessile.kernel.event import Event
+from sessile.kernel.personal import apart
 from sessile.stores.sql.rows import json_text
 
 NO_CHAIN = bytes(32)
@@ -101,7 +102,8 @@ class Transaction(abc.ABC):
         last = self.row("SELECT seq, chain FROM event ORDER BY seq DESC LIMIT 1")
         seq, before = last or (0, NO_CHAIN)
         event = msgspec.structs.replace(event, seq=seq + 1, at=self.now)
-        body = json_text(event)
+        line, parts = apart(event)
+        body = json_text(line)
         self.insert(
             "event",
             {
@@ -109,6 +111,9 @@ class Transaction(abc.ABC):
                 "chain": chain(before, body),
             },
         )  # fmt: skip
+        for n, part in enumerate(parts):
+            row = {"seq": event.seq, "n": n, "whose": part.whose, "salt": part.salt, "said": part.said}
+            self.insert("personal", row)
         self.recorded += (event,)
 
 
