@@ -177,3 +177,17 @@ async def test_no_repr_shows_a_code(world: World) -> None:
     done = await world.recovery.step_up((await world.signed_in()).active, made.codes[0])
     shown = repr([made, done, world.recovery, await world.recovery.of(strong.active.session.uid or "")])
     assert not any(code in shown for code in (*made.codes, done.replacement))
+
+
+@pytest.mark.requirement("63B-4 4.2.2.2-a", "63B-4 4.2.1.1-b")
+async def test_a_code_proves_outside_of_a_session_too(world: World) -> None:
+    codes = await world.codes()
+    alice = await world.authority.principal("alice")
+    assert await world.recovery.prove(alice, "123456") is None
+    with pytest.raises(RecoveryRefused):
+        await world.recovery.prove(alice, WRONG)
+    replacement = await world.recovery.prove(alice, codes[0])
+    assert replacement is not None
+    with pytest.raises(RecoveryRefused):
+        await world.recovery.prove(alice, codes[0])
+    assert await world.recovery.prove(alice, replacement)

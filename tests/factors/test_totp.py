@@ -252,3 +252,16 @@ def test_a_seal_says_what_it_needs() -> None:
     assert Seal((OLD, NEW)).open(sealed, "a", "b") == b"secret"
     assert not Seal((OLD, NEW)).is_current(sealed)
     assert re.fullmatch(r"Seal\(2 keys\)", repr(seal))
+
+
+@pytest.mark.requirement("ASVS V6.5.1", "63B-4 4.2.2.2-a")
+async def test_a_code_proves_outside_of_a_session_once(world: World) -> None:
+    made, issued = await world.enrolled(await world.signed_in())
+    alice, shown = await world.authority.principal("alice"), world.now(made)
+    assert not await world.totp.prove(alice, "no code at all")
+    assert await world.totp.prove(alice, f"{shown[:3]} {shown[3:]}")
+    for refused in (world.totp.prove(alice, shown), world.totp.step_up(issued.active, shown)):
+        with pytest.raises(CodeRefused):
+            await refused
+    failed = [event for event in await world.authority.store.events(limit=1000) if event.name == "sign_in.failed"]
+    assert [(event.principal, event.cause) for event in failed] == [("alice", "totp_used")] * 2

@@ -22,11 +22,12 @@ import msgspec
 
 from sessile.errors import Conflict, Refused, SessileError
 from sessile.factors.enrolled import FRESH, Factors
-from sessile.factors.throttle import SESSION
+from sessile.factors.throttle import LINK, SESSION
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, Requirement, demand
-from sessile.kernel.event import Event, EventName, actor_of
+from sessile.kernel.event import Actor, Event, EventName, actor_of
 from sessile.kernel.ids import ALPHABET
+from sessile.kernel.principal import Principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionKind
 from sessile.receipt import Issued
@@ -119,31 +120,43 @@ class RecoveryCodes:
         session = active.session
         if session.kind is not SessionKind.BROWSER or session.uid is None:
             raise Conflict("recovery codes are for people's own sessions", Denied(reason=Reason.OUT_OF_SCOPE))
-        throttle = self._factors.throttle
-        tries = None
-        if throttle is not None:
-            tries = await throttle.count(Method.RECOVERY_CODE, session.uid, known=True, client=client, lane=SESSION)
-        replacement = await self._use(active, session.uid, _normal(code), client)
-        if replacement is None:
-            await self._authority.store.record(
-                Event(
-                    name=EventName.SIGN_IN_FAILED, principal=session.principal, uid=session.uid, session=session.id,
-                    by=actor_of(active, client), cause=Method.RECOVERY_CODE,
-                )
-            )  # fmt: skip
-            raise RecoveryRefused("the code is wrong, or was used already")
-        if tries is not None:
-            await tries.succeeded()
+        used = self._used_event(session.principal, session.uid, actor_of(active, client), session.id)
+        replacement = await self._accept(code, client, used, SESSION)
         issued = await self._authority.elevate(active, method=Method.RECOVERY_CODE, client=client)
         return Recovered(issued=issued, replacement=replacement)
 
-    async def _use(self, active: Active, uid: str, code: str, client: Client | None) -> str | None:
+    async def accept(self, principal: Principal, code: str, *, client: Client | None = None) -> str:
+        """Use a code of a person without a session: one proof of those that a recovery needs. Signs nobody in.
+
+        Returns the code that takes its place: to be shown now, and never again.
+
+        Raises:
+            RecoveryRefused. Throttled.
+        """
+        by = Actor(name=principal.name, client=client or Client())
+        return await self._accept(code, client, self._used_event(principal.name, principal.uid, by), LINK)
+
+    def _used_event(self, name: str | None, uid: str, by: Actor, session: str | None = None) -> Event:
+        return Event(name=EventName.RECOVERY_CODE_USED, principal=name, uid=uid, session=session, by=by)
+
+    async def _accept(self, code: str, client: Client | None, used: Event, lane: str) -> str:
+        """Take the code, with the event. Returns its replacement. Raises RecoveryRefused, Throttled."""
+        throttle, tries, uid = self._factors.throttle, None, used.uid or ""
+        if throttle is not None:
+            tries = await throttle.count(Method.RECOVERY_CODE, uid, known=True, client=client, lane=lane)
+        replacement = await self._use(uid, _normal(code), used)
+        if replacement is None:
+            await self._authority.store.record(
+                msgspec.structs.replace(used, name=EventName.SIGN_IN_FAILED, cause=Method.RECOVERY_CODE)
+            )
+            raise RecoveryRefused("the code is wrong, or was used already")
+        if tries is not None:
+            await tries.succeeded()
+        return replacement
+
+    async def _use(self, uid: str, code: str, event: Event) -> str | None:
         """Put another in the place of `code`, so that nobody else can use it. None: it is none of them."""
         digest = _digest(code)
-        event = Event(
-            name=EventName.RECOVERY_CODE_USED, principal=active.session.principal, uid=uid, session=active.session.id,
-            by=actor_of(active, client),
-        )  # fmt: skip
         for _ in range(_ATTEMPTS):
             stored = await self._stored(uid)
             kept = None if stored is None else _kept(stored)

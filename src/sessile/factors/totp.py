@@ -24,11 +24,12 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from sessile.errors import Conflict, NotFound, SessileError
 from sessile.factors.enrolled import Factor, Factors, Stored, is_over
-from sessile.factors.throttle import SESSION, Attempt
+from sessile.factors.throttle import LINK, SESSION, Attempt
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
-from sessile.kernel.event import Event, EventName, actor_in
+from sessile.kernel.event import Actor, Event, EventName, actor_in
 from sessile.kernel.ids import new_id
+from sessile.kernel.principal import Principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionKind
 from sessile.receipt import Issued
@@ -118,7 +119,9 @@ class Totp:
         tries = await self._count(stored.credential.uid, client)
         step = self._matching(stored, code)
         if step is None:
-            await self._failed(active, client, "totp")
+            session = active.session
+            trying = _Trying(session.principal, actor_in(session, client), session.id)
+            await self._failed(stored.credential.uid, trying, "totp")
             raise CodeRefused(_WRONG)
         if tries is not None:
             await tries.succeeded()
@@ -140,12 +143,23 @@ class Totp:
         session = active.session
         if session.kind is not SessionKind.BROWSER or session.uid is None:
             raise Conflict("codes are for people's own sessions", Denied(reason=Reason.OUT_OF_SCOPE))
-        await self._accept(active, session.uid, code, client)
+        await self._accept(session.uid, code, client, _Trying(session.principal, actor_in(session, client), session.id))
         return await self._authority.elevate(active, method=Method.TOTP, client=client)
 
-    async def _accept(self, active: Active, uid: str, code: str, client: Client | None) -> None:
+    async def accept(self, principal: Principal, code: str, *, client: Client | None = None) -> None:
+        """Take a code of a person without a session: one proof of those that a recovery needs. Signs nobody in.
+
+        Raises:
+            CodeRefused. Throttled.
+        """
+        by = Actor(name=principal.name, client=client or Client())
+        await self._accept(principal.uid, code, client, _Trying(principal.name, by), lane=LINK)
+
+    async def _accept(
+        self, uid: str, code: str, client: Client | None, trying: _Trying, lane: str = SESSION
+    ) -> None:  # fmt: skip
         """Take the code, so that nobody else can. Raises CodeRefused, Throttled."""
-        tries = await self._count(uid, client)
+        tries = await self._count(uid, client, lane)
         for _ in range(_ATTEMPTS):
             matching = [
                 (stored, step)
@@ -157,21 +171,21 @@ class Totp:
             fresh = [(stored, step) for stored, step in matching if step > stored.record.count]
             if not fresh:
                 # The right code, once more: whoever showed it first may have been watched (63B-4, 3.1.4.2).
-                await self._failed(active, client, "totp_used")
+                await self._failed(uid, trying, "totp_used")
                 raise CodeRefused(_WRONG)
             stored, step = fresh[0]
             if await self._authority.store.set_credential(self._used(stored, step), instead_of=stored.credential.value):
                 if tries is not None:
                     await tries.succeeded()
                 return
-        await self._failed(active, client, "totp")
+        await self._failed(uid, trying, "totp")
         raise CodeRefused(_WRONG)
 
-    async def _count(self, uid: str, client: Client | None) -> Attempt | None:
+    async def _count(self, uid: str, client: Client | None, lane: str = SESSION) -> Attempt | None:
         throttle = self._factors.throttle
         if throttle is None:
             return None
-        return await throttle.count(Method.TOTP, uid, known=True, client=client, lane=SESSION)
+        return await throttle.count(Method.TOTP, uid, known=True, client=client, lane=lane)
 
     def _used(self, stored: Stored, step: int) -> Credential:
         used = self._authority.clock.now()
@@ -210,15 +224,10 @@ class Totp:
         )
         return Enrolment(factor=factor, secret=secret, uri=f"otpauth://totp/{label}?{query}")
 
-    async def _failed(self, active: Active, client: Client | None, cause: str) -> None:
-        session = active.session
+    async def _failed(self, uid: str, by: Actor, cause: str) -> None:
         await self._authority.store.record(
-            Event(
-                name=EventName.SIGN_IN_FAILED, principal=session.principal, uid=session.uid, session=session.id,
-                by=actor_in(session, client),
-                cause=cause,
-            )
-        )  # fmt: skip
+            Event(name=EventName.SIGN_IN_FAILED, principal=by.name, uid=uid, session=by.session, by=by, cause=cause)
+        )
 
 
 _WRONG: Final = "the code is wrong, or was used already: wait for the next one and try again"
