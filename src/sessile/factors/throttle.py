@@ -37,6 +37,7 @@ TOLD: Final = timedelta(hours=1)
 ASKING: Final = (3, timedelta(minutes=10))
 """For mails that somebody asks for: to one account, and from one network ten times that."""
 SESSION: Final = "session"
+LINK: Final = "link"
 _BITS_OF_TRIED: Final = 2
 """Bytes that are kept of a password's digest: enough to see one come again and again, no help in finding it."""
 _LABEL: Final = b"sessile throttle 1"
