@@ -53,7 +53,7 @@ from sessile.errors import Conflict, SessileError
 from sessile.factors.enrolled import Factor, Factors, Record, Stored
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
-from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.event import Actor, Event, EventName, actor_of
 from sessile.kernel.ids import id_of
 from sessile.kernel.principal import Principal
 from sessile.kernel.reason import Reason
@@ -232,7 +232,11 @@ class Passkeys:
         person = await self._whose(shown.raw_id)
         if person is None:
             await self._authority.store.record(
-                Event(name=EventName.SIGN_IN_FAILED, by=Actor(name="", client=client or Client()), cause=Method.PASSKEY)
+                Event(
+                    name=EventName.SIGN_IN_FAILED,
+                    by=Actor(name="anonymous", client=client or Client()),
+                    cause=Method.PASSKEY,
+                )
             )
             raise PasskeyRefused(_REFUSED)
         async with self._authority.sign_in(person.name) as attempt:
@@ -240,7 +244,7 @@ class Passkeys:
             try:
                 if attempt.principal is None or attempt.principal.uid != person.uid:
                     raise PasskeyRefused(_REFUSED)
-                by = Actor(name=person.name, client=client or Client())
+                by = Actor(name=person.name, uid=person.uid, client=client or Client())
                 method = await self._accept(person.uid, shown, challenge, origin, by, named=False)
             except PasskeyRefused:
                 await attempt.failed(Method.PASSKEY, client=client)
@@ -272,7 +276,7 @@ class Passkeys:
         """
         uid, session, throttle = _own(active), active.session, self._factors.throttle
         tries = await throttle.knock(client) if throttle is not None else None
-        by = Actor(name=session.principal or "", session=session.id, client=client or session.client)
+        by = actor_of(active, client)
         try:
             shown, challenge, origin = self._read(credential)
             if origin is None or not await self._spend(challenge, "step_up", session.id):

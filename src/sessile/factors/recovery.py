@@ -133,7 +133,7 @@ class RecoveryCodes:
         Raises:
             RecoveryRefused. Throttled.
         """
-        by = Actor(name=principal.name, client=client or Client())
+        by = Actor(name=principal.name, uid=principal.uid, client=client or Client())
         return await self._accept(code, client, self._used_event(principal.name, principal.uid, by), LINK)
 
     def _used_event(self, name: str | None, uid: str, by: Actor, session: str | None = None) -> Event:

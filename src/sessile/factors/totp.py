@@ -27,7 +27,7 @@ from sessile.factors.enrolled import Factor, Factors, Stored, is_over
 from sessile.factors.throttle import LINK, SESSION, Attempt
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
-from sessile.kernel.event import Actor, Event, EventName, actor_in
+from sessile.kernel.event import Actor, Event, EventName, actor_of
 from sessile.kernel.ids import new_id
 from sessile.kernel.principal import Principal
 from sessile.kernel.reason import Reason
@@ -119,9 +119,7 @@ class Totp:
         tries = await self._count(stored.credential.uid, client)
         step = self._matching(stored, code)
         if step is None:
-            session = active.session
-            trying = _Trying(session.principal, actor_in(session, client), session.id)
-            await self._failed(stored.credential.uid, trying, "totp")
+            await self._failed(stored.credential.uid, actor_of(active, client), "totp")
             raise CodeRefused(_WRONG)
         if tries is not None:
             await tries.succeeded()
@@ -143,7 +141,7 @@ class Totp:
         session = active.session
         if session.kind is not SessionKind.BROWSER or session.uid is None:
             raise Conflict("codes are for people's own sessions", Denied(reason=Reason.OUT_OF_SCOPE))
-        await self._accept(session.uid, code, client, _Trying(session.principal, actor_in(session, client), session.id))
+        await self._accept(session.uid, code, client, actor_of(active, client))
         return await self._authority.elevate(active, method=Method.TOTP, client=client)
 
     async def accept(self, principal: Principal, code: str, *, client: Client | None = None) -> None:
@@ -152,11 +150,11 @@ class Totp:
         Raises:
             CodeRefused. Throttled.
         """
-        by = Actor(name=principal.name, client=client or Client())
-        await self._accept(principal.uid, code, client, _Trying(principal.name, by), lane=LINK)
+        by = Actor(name=principal.name, uid=principal.uid, client=client or Client())
+        await self._accept(principal.uid, code, client, by, LINK)
 
     async def _accept(
-        self, uid: str, code: str, client: Client | None, trying: _Trying, lane: str = SESSION
+        self, uid: str, code: str, client: Client | None, by: Actor, lane: str = SESSION
     ) -> None:  # fmt: skip
         """Take the code, so that nobody else can. Raises CodeRefused, Throttled."""
         tries = await self._count(uid, client, lane)
@@ -171,14 +169,14 @@ class Totp:
             fresh = [(stored, step) for stored, step in matching if step > stored.record.count]
             if not fresh:
                 # The right code, once more: whoever showed it first may have been watched (63B-4, 3.1.4.2).
-                await self._failed(uid, trying, "totp_used")
+                await self._failed(uid, by, "totp_used")
                 raise CodeRefused(_WRONG)
             stored, step = fresh[0]
             if await self._authority.store.set_credential(self._used(stored, step), instead_of=stored.credential.value):
                 if tries is not None:
                     await tries.succeeded()
                 return
-        await self._failed(uid, trying, "totp")
+        await self._failed(uid, by, "totp")
         raise CodeRefused(_WRONG)
 
     async def _count(self, uid: str, client: Client | None, lane: str = SESSION) -> Attempt | None:
