@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,8 +175,12 @@ def measure_waits(engine: Engine, seconds: float) -> Waits:
 # -- very many sessions -------------------------------------------------------------------------------------------
 
 
-async def measure_crowd(name: str, url: str, every: int, many: int, rounds: int, size: Any, load: Any) -> Crowd:
-    """Load `every` sessions by SQL, `many` of them of one principal and ten of another; revoke both in turn."""
+async def measure_crowd(
+    name: str, url: str, every: int, many: int, rounds: int, size: Any, load: Any, run: Callable[[str], object]
+) -> Crowd:
+    """Load `every` sessions by SQL, `many` of them of one principal and ten of another; revoke both in turn, alive each
+    time: they get their epoch back behind the store's back."""
+    alive = "UPDATE principal SET epoch = (SELECT s.epoch FROM session s WHERE s.uid = principal.uid LIMIT 1)"
     crowd = Crowd(name, every, many)
     async with _opened(url) as authority:
         seeds = {who: await authority.begin(who, method="password") for who in ("few", "many", "crowd")}
@@ -187,10 +191,13 @@ async def measure_crowd(name: str, url: str, every: int, many: int, rounds: int,
         await asyncio.to_thread(load, ids["crowd"], many + FEW, every - many - FEW - 1, True)
         crowd.bytes_each = (size() - before) / every
         for _ in range(rounds):
+            await asyncio.to_thread(run, alive)
             for who, took in (("few", crowd.few_seconds), ("many", crowd.many_seconds)):
                 began = time.perf_counter()
-                await authority.revoke(principal=who, cause="bench", wait=False)
+                receipt = await authority.revoke(principal=who, cause="bench", wait=False)
                 took.append(time.perf_counter() - began)
+                if not receipt.sessions:
+                    raise RuntimeError("nothing was alive")
         for who in ("few", "many"):
             if await authority.check(seeds[who].token):
                 raise RuntimeError("accepted after its principal was revoked")
@@ -231,7 +238,11 @@ async def sqlite_crowd(folder: Path, every: int, many: int, rounds: int) -> Crow
             )
             db.execute("COMMIT")
 
-    return await measure_crowd("SQLite", f"sqlite:///{path}", every, many, rounds, size, load)
+    def run(sql: str) -> None:
+        with contextlib.closing(connect()) as db:
+            db.execute(sql)
+
+    return await measure_crowd("SQLite", f"sqlite:///{path}", every, many, rounds, size, load, run)
 
 
 async def postgres_crowd(server: Postgres, every: int, many: int, rounds: int) -> Crowd:
@@ -278,7 +289,11 @@ async def postgres_crowd(server: Postgres, every: int, many: int, rounds: int) -
             db.execute("VACUUM ANALYZE session")
             db.execute("VACUUM ANALYZE token")
 
-    return await measure_crowd("PostgreSQL", url, every, many, rounds, size, load)
+    def run(sql: str) -> None:
+        with connect() as db:
+            db.execute(sql.encode())
+
+    return await measure_crowd("PostgreSQL", url, every, many, rounds, size, load, run)
 
 
 async def redis_crowd(engine: Engine, server: RedisServer, every: int, many: int, rounds: int) -> Crowd:

@@ -107,6 +107,19 @@ class Ending:
         assert ended.revoked == 105
         assert len(set(ended.sessions)) == 100
 
+    async def test_end_of_a_principal_with_very_many(self, world: World) -> None:
+        """One small write, however many there are: the number may be unknown, the ids are some of them."""
+        alice = await world.person()
+        held = [await world.sign_in(alice) for _ in range(140)]
+        ended = await world.store.end(End(uid=alice.uid, cause="stolen"))
+        assert ended.revoked in (None, 140)
+        assert len(set(ended.sessions)) == 100
+        assert set(ended.sessions) <= {each.id for each in held}
+        assert not any(await world.alive(*held))
+        again = await world.store.end(End(uid=alice.uid, cause="stolen"))
+        assert not again.revoked
+        assert again.sessions == ()
+
     # --- containment ----------------------------------------------------------------------------------------
 
     async def _handed_out(self, world: World) -> tuple[Principal, Holder, list[Holder]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -25,11 +23,15 @@ from sessile.stores.sql.transaction import Transaction
 
 SHOWN = 100
 """How many ids an acknowledgement names."""
-_LOOKED_AT = 1_000
-"""Up to so many sessions are looked at one by one to count them; more would hold up other writers."""
-_WALKED = 100_000
+_LOOKED_AT = 128
+"""Up to so many sessions are looked at one by one to count them. Of more the number is not told: an ending is one small
+write, and takes no longer where there are a hundred thousand."""
+_ROWS = 1_000
+"""Among so many of a principal's latest sessions those that are not over are sought."""
 
 _OPEN = "ended IS NULL AND expires > :now"
+# Whether it is alive, as far as its own row and its principal's tell.
+_SEEMS = "(s.uid IS NULL OR p.epoch = s.epoch) AND (s.idle IS NULL OR s.last_seen + s.idle > :now)"
 # A session and all whose life hangs on it. What is over has nothing alive below it.
 _BELOW = f"""
 WITH RECURSIVE below (id) AS (
@@ -37,12 +39,19 @@ WITH RECURSIVE below (id) AS (
     UNION
     SELECT c.id FROM below CROSS JOIN session c ON c.parent = below.id WHERE {_OPEN}
 )
-SELECT id FROM below LIMIT {_WALKED}
+SELECT s.id, {_SEEMS} FROM (SELECT id FROM below LIMIT {_LOOKED_AT + 1}) b
+    CROSS JOIN session s ON s.id = b.id LEFT JOIN principal p ON p.uid = s.uid
 """  # noqa: S608
-_OF = f"SELECT id FROM session WHERE uid = :seed AND {_OPEN} ORDER BY created DESC, id DESC LIMIT {_LOOKED_AT + 1}"  # noqa: S608
+_OF = f"""
+SELECT s.id, {_SEEMS} FROM (
+    SELECT id, uid, ended, expires, epoch, idle, last_seen FROM session
+    WHERE uid = :seed ORDER BY created DESC, id DESC LIMIT {_ROWS}
+) s LEFT JOIN principal p ON p.uid = s.uid WHERE {_OPEN} LIMIT {_LOOKED_AT + 1}
+"""  # noqa: S608
+_HAS_MORE = f"SELECT count(*) FROM (SELECT 1 FROM session WHERE uid = :seed LIMIT {_ROWS + 1}) latest"  # noqa: S608
 
 Revoked = tuple[int | None, list[str]]
-"""How many live sessions an ending ended, and the ids of the first."""
+"""How many live sessions an ending ended (None: more than are looked at), and the ids of some."""
 
 
 def end(tx: Transaction, end: End) -> Ended:
@@ -77,16 +86,13 @@ def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Befor
     if found is None:
         raise NotFound(f"no session {session_id}")
     was = before(found.session)
-    candidates = _ids(tx, end, _BELOW, session_id)
-    live = _live(tx, candidates)
-    # Of a tree too large to look at each, as many as their own limits tell.
-    revoked = len(live) if len(candidates) <= _LOOKED_AT else len(candidates)
+    revoked = _revoked(tx, end, _BELOW, session_id)
     if end.contain_since is not None:
         since = _earlier(found.session.contained_since, end.contain_since)
         session = msgspec.structs.replace(found.session, contained_since=since)
         sessions.save(tx, found, session)
         found = msgspec.structs.replace(found, snapshot=msgspec.structs.replace(found.snapshot, session=session))
-    return sessions.end(tx, found, end.cause, end.by), was, (revoked, live)
+    return sessions.end(tx, found, end.cause, end.by), was, revoked
 
 
 def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Before, Revoked]:
@@ -99,8 +105,7 @@ def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Before, 
     if end.policy is not None and find_policy(tx.db, end.policy) is None:
         raise NotFound(f"no policy is named {end.policy!r}")
     kept = _kept(tx, end.keep, uid) if end.keep is not None else None
-    candidates = _ids(tx, end, _OF, uid)
-    live = [session_id for session_id in _live(tx, candidates) if session_id != end.keep]
+    revoked = _revoked(tx, end, _OF, uid)
     after = msgspec.structs.replace(
         found, epoch=new_epoch(), status=end.status or found.status, policy=end.policy or found.policy,
         scopes=found.scopes if end.scopes is None else end.scopes,
@@ -116,7 +121,7 @@ def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Before, 
     if kept is not None:
         _carry_on(tx, kept, after, end)
     tx.announce(f"p:{uid}")
-    return after, before(found), (len(live) if len(candidates) <= _LOOKED_AT else None, live)
+    return after, before(found), revoked
 
 
 def _kept(tx: Transaction, session_id: str, uid: str) -> Loaded:
@@ -154,14 +159,17 @@ def _earlier(one: datetime | None, other: datetime) -> datetime:
     return other if one is None else min(one, other)
 
 
-def _ids(tx: Transaction, end: End, sql: str, seed: str) -> Sequence[str]:
+def _revoked(tx: Transaction, end: End, sql: str, seed: str) -> Revoked:
+    """Those that are alive, before the ending is written."""
     if end.containment is not None:  # the cut comes first, whoever walks counts
-        return ()
-    values: dict[str, Any] = {"seed": seed, "now": instant(tx.now)}
-    return [session_id for (session_id,) in tx.db.execute(sql, values).fetchall()]
-
-
-def _live(tx: Transaction, candidates: Sequence[str]) -> list[str]:
-    """Those of the first candidates that are alive, before the ending is written."""
-    found = by_ids(tx.db, candidates[:_LOOKED_AT], tx.now)
-    return [loaded.session.id for loaded in found if is_live(loaded.snapshot, tx.now)]
+        return None, []
+    now = instant(tx.now)
+    candidates = tx.db.execute(sql, {"seed": seed, "now": now}).fetchall()
+    more = len(candidates) > _LOOKED_AT
+    if not more and sql is _OF:
+        more = tx.db.execute(_HAS_MORE, {"seed": seed}).fetchall()[0][0] > _ROWS
+    if more:
+        return None, [id for id, seems in candidates[:SHOWN] if seems and id != end.keep]
+    found = by_ids(tx.db, [id for id, _ in candidates], tx.now)
+    live = [one.session.id for one in found if is_live(one.snapshot, tx.now) and one.session.id != end.keep]
+    return len(live), live
