@@ -77,7 +77,7 @@ def access() -> SyncAccess:
     Raises:
         RuntimeError: the application has no Sessile, or there is no request.
     """
-    found = flask.request.environ.get("sessile")
+    found = flask.request.environ.get("sessile.access")
     if not isinstance(found, SyncAccess):
         raise RuntimeError("no session here: Sessile(app, Authority('sqlite:///sessile.db'))")
     return found
@@ -163,12 +163,12 @@ class _Interface(SessionInterface):
 
     def open_session(self, app: flask.Flask, request: flask.Request) -> _Data | None:
         environ = request.environ
-        here = environ.get("sessile")
+        here = environ.get("sessile.access")
         if here is None:
             here = self._front.arrive(request.method, path_of(environ), headers_of(environ), peer_of(environ))
             if isinstance(here, Problem):
                 return None
-            environ["sessile"] = here
+            environ["sessile.access"] = here
             environ[_OWN] = True
         return _Data(here.access.data)
 
@@ -177,7 +177,7 @@ class _Interface(SessionInterface):
         if not environ.get(_OWN):
             return
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-        status, left, body = self._front.leave(environ["sessile"], response.status_code, headers)
+        status, left, body = self._front.leave(environ["sessile.access"], response.status_code, headers)
         response.status_code = status
         response.headers.clear()
         response.headers.extend([(name.decode().title(), value.decode("latin-1")) for name, value in left])
@@ -186,7 +186,7 @@ class _Interface(SessionInterface):
 
 
 def _said(error: SessileError) -> flask.Response:
-    here = flask.request.environ.get("sessile")
+    here = flask.request.environ.get("sessile.access")
     problem = here.access.problem(error) if isinstance(here, SyncAccess) else problem_of(error)
     headers = [(name.decode(), value.decode("latin-1")) for name, value in problem.response_headers()]
     return flask.Response(problem.body(), problem.status, headers)

@@ -2,7 +2,7 @@
 
 It goes by the rules of `sessile.asgi`, in the same order, and by the same code: is the host ours (421), which token
 counts, does the request come from our own pages (403), and the check. The application finds a `SyncAccess` in
-`environ["sessile"]`. Application data is saved, and a successor offered, before the answer starts.
+`environ["sessile.access"]`. Application data is saved, and a successor offered, before the answer starts.
 
 A check that the near cache answers stays in the thread of the request; all else is waited for (`sessile.sync`).
 WSGI has no way to cut an answer that is being written while the application says nothing: an answer in several pieces
@@ -308,7 +308,7 @@ class SessileMiddleware:
         here = self.front.arrive(method, path_of(environ), headers_of(environ), peer_of(environ))
         if isinstance(here, Problem):
             return _problem(here, method, start_response)
-        environ["sessile"] = here
+        environ["sessile.access"] = here
         exchange = _Exchange(self.front, here, method, start_response)
         try:
             body = self.app(environ, exchange.start)
