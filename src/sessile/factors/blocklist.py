@@ -18,6 +18,8 @@ LARGEST: Final = 64 * 1024 * 1024
 _SHORTEST: Final = 4
 _EXAMPLES: Final = frozenset({"correct horse battery staple", "correcthorsebatterystaple"})
 """Famous as examples of good ones."""
+_SHORTEST_CUT: Final = 6
+_DRESS: Final = "0123456789 !?.,;:-_#*+=@$%&/()[]{}<>|~^'\"\\`"
 _SPELLED: Final = str.maketrans("@4301!5$7", "aaeoiisst")
 """How letters are written to look clever."""
 
@@ -58,12 +60,14 @@ def _listed() -> frozenset[str]:
 
 def _forms(text: str) -> set[str]:
     """What a password comes down to: itself, and itself without what is put around a word to make it fit a rule."""
-    plain = "".join(char for char in text if char.isalnum())
-    found = {text, plain}
+    found = {text, "".join(char for char in text if char.isalnum())}
     for one in (text, text.translate(_SPELLED)):
-        bare = one.strip("0123456789 !?.,;:-_#*+=@$%&/()[]{}<>|~^'\"\\`")
+        bare = one.strip(_DRESS)
         found |= {bare, "".join(char for char in bare if char.isalnum())}
     found |= {_stretch(one) for one in list(found)}
+    # A listed one with digits of its own, and more behind it.
+    tail = len(text) - len(text.rstrip(_DRESS))
+    found |= {text[: len(text) - cut] for cut in range(1, tail + 1) if len(text) - cut >= _SHORTEST_CUT}
     return {one for one in found if len(one) >= _SHORTEST}
 
 
