@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -72,15 +73,19 @@ class Server:
             assert time.monotonic() < deadline, f"no answer: {(self.folder / 'log').read_text()}"
             time.sleep(0.02)
 
-    def ask(self, *words: str, database: int = 0) -> str:
+    def ask(self, *words: str | bytes, database: int = 0, decode: str = "utf-8") -> str:
         """A command over a connection of its own; the answer as it comes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
             answer = b""
-            for command in (("SELECT", str(database)), words):
-                parts = "".join(f"${len(word.encode())}\r\n{word}\r\n" for word in command)
-                sock.sendall(f"*{len(command)}\r\n{parts}".encode())
+            commands: list[Sequence[str | bytes]] = [words]
+            if database:
+                commands.insert(0, ("SELECT", str(database)))
+            for command in commands:
+                spoken = [word.encode() if isinstance(word, str) else word for word in command]
+                parts = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in spoken)
+                sock.sendall(b"*%d\r\n" % len(command) + parts)
                 answer = sock.recv(1 << 20)
-            return answer.decode(errors="replace")
+            return answer.decode(decode, errors="replace")
 
     def signal(self, number: int) -> None:
         assert self.process is not None
@@ -102,6 +107,92 @@ class Server:
 @contextlib.contextmanager
 def server(binary: str, folder: Path, *options: str) -> Iterator[Server]:
     running = Server(binary, folder, *options)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+class Cluster:
+    """Primaries that share the slots in equal ranges; the first has the first."""
+
+    def __init__(self, binary: str, folder: Path, primaries: int = 3, *options: str) -> None:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *options)
+        if "valkey" in Path(binary).name:
+            options = ("--cluster-databases", str(DATABASES), *options)
+        self.servers: list[Server] = []
+        buses: list[str] = []
+        try:
+            for number in range(primaries):
+                # The usual bus port is 10,000 higher, which need not exist.
+                buses.append(str(free_port()))
+                folder_of = folder / f"primary{number}"
+                self.servers.append(Server(binary, folder_of, *options, "--cluster-port", buses[-1]))
+            self._ids = [server.ask("CLUSTER", "MYID").split("\r\n")[1] for server in self.servers]
+            for number, server in enumerate(self.servers):
+                first, last = number * 16384 // primaries, (number + 1) * 16384 // primaries - 1
+                assert server.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)).startswith("+OK")
+                server.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
+                server.ask("CLUSTER", "MEET", "127.0.0.1", str(self.servers[0].port), buses[0])
+            deadline = time.monotonic() + 20
+            while not all(self._well(server) for server in self.servers):
+                assert time.monotonic() < deadline, "the cluster does not come to be"
+                time.sleep(0.02)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _well(self, server: Server) -> bool:
+        told = server.ask("CLUSTER", "INFO")
+        return "cluster_state:ok" in told and f"cluster_known_nodes:{len(self.servers)}" in told
+
+    @property
+    def url(self) -> str:
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    def owner(self, partition: str) -> int:
+        """Which of the servers says that it has the partition's slot."""
+        key = f"{{s:{partition}}}mark"
+        (found,) = [n for n, one in enumerate(self.servers) if not one.ask("GET", key).startswith(("-MOVED", "-ASK"))]
+        return found
+
+    def begin_move(self, partition: str, to: int) -> None:
+        """The old way: a slot's keys are sent over one by one."""
+        slot = str(crc_hqx(f"s:{partition}".encode(), 0) % 16384)
+        of = self.owner(partition)
+        assert self.servers[to].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", self._ids[of]).startswith("+OK")
+        assert self.servers[of].ask("CLUSTER", "SETSLOT", slot, "MIGRATING", self._ids[to]).startswith("+OK")
+        self._moving = (slot, of, to)
+
+    def move_keys(self, at_most: int = 1_000_000) -> int:
+        """Send so many keys over; how many were there."""
+        slot, of, to = self._moving
+        moved = 0
+        while moved < at_most:
+            said = self.servers[of].ask("CLUSTER", "GETKEYSINSLOT", slot, "1", decode="latin-1").split("\r\n", 2)
+            if said[0] != "*1":
+                break
+            key = said[2][: int(said[1][1:])].encode("latin-1")
+            answer = self.servers[of].ask(
+                "MIGRATE", "127.0.0.1", str(self.servers[to].port), "", "0", "5000", "KEYS", key
+            )
+            assert answer.startswith("+OK"), answer
+            moved += 1
+        return moved
+
+    def end_move(self) -> None:
+        slot, of, to = self._moving
+        for number in (to, of, *(n for n in range(len(self.servers)) if n not in (of, to))):
+            assert self.servers[number].ask("CLUSTER", "SETSLOT", slot, "NODE", self._ids[to]).startswith("+OK")
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stop()
+
+
+@contextlib.contextmanager
+def cluster(binary: str, folder: Path, primaries: int = 3, *options: str) -> Iterator[Cluster]:
+    running = Cluster(binary, folder, primaries, *options)
     try:
         yield running
     finally:
