@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
 from sessile.kernel.containment import Cut, Fate, Reached, reached
 from sessile.kernel.decide import is_live
-from sessile.stores.protocol import Store
+from sessile.kernel.lease import EndsBy, Lease, Outcome
+from sessile.kernel.session import SessionKind
+from sessile.stores import Backend
 
 LISTED = 1_000
 """So many sessions are listed one by one; the counts tell of all."""
@@ -22,8 +25,32 @@ class Living(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     kind: str
     principal: str | None
-    until: datetime
-    """It does not outlive this (aware UTC)."""
+    until: datetime | None
+    """It does not outlive this (aware UTC); None: nobody knows."""
+    connector: str | None = None
+    """Of a lease: what ends it outside."""
+    shown: str = ""
+    error: str = ""
+    """Why the last try failed."""
+    next_try: datetime | None = None
+    by_hand: str = ""
+    """What a person has to do to end it earlier; empty: nothing."""
+
+
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease that was reached: what its end means in the other system, and how far that has got."""
+
+    id: str
+    connector: str
+    shown: str
+    principal: str | None
+    ends_by: EndsBy
+    by_hand: str
+    """What a person has to do, because no connector can; empty: nothing."""
+    confirmed: datetime | None
+    outcome: Outcome | None
+    successor: bool
+    """It was rotated, and nobody has taken the new secret yet."""
 
 
 class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,14 +75,16 @@ class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.ends.values())
 
 
-async def walk(store: Store, cut: Cut) -> tuple[BlastRadius, tuple[Living, ...]]:
+async def walk(store: Backend, cut: Cut) -> tuple[BlastRadius, tuple[Living, ...], tuple[Outside, ...]]:
     """Walk down from the target of a cut, page by page; nothing is open between two of them.
 
     Returns:
-        The blast radius; and what the cut should have ended and is found alive, at most `LISTED`.
+        The blast radius; what the cut should have ended and is found alive, outside too; and the leases that end, or
+        that ended before and are not confirmed. At most `LISTED` of each.
     """
     found: dict[str, Reached] = {}
     living: list[Living] = []
+    outside: list[Outside] = []
     after: str | None = None
     while True:
         page = await store.handed_out(root=cut.session, uid=cut.uid, after=after, limit=_PAGE)
@@ -64,9 +93,37 @@ async def walk(store: Store, cut: Cut) -> tuple[BlastRadius, tuple[Living, ...]]
             found[one.id] = one
             if cut.before is not None and one.fate is Fate.ENDS and is_live(snapshot, snapshot.now):
                 living.append(Living(id=one.id, kind=one.kind, principal=one.principal, until=one.expires))
+        ids = [one.session.id for one in page if one.session.kind is SessionKind.LEASE]
+        for lease in await leases_of(store, [id for id in ids if found[id].fate is not Fate.STAYS]):
+            one = found[lease.session]
+            if one.fate is Fate.ENDS or lease.confirmed is None:
+                outside.append(outside_of(lease, one.principal))
+                # Of what only would be done, nothing is late.
+                if cut.before is not None and lease.confirmed is None:
+                    living.append(living_of(lease, one.principal))
         after = page.next
         if after is None:
-            return radius(found, cut), tuple(living[:LISTED])
+            return radius(found, cut), tuple(living[:LISTED]), tuple(outside[:LISTED])
+
+
+async def leases_of(store: Backend, ids: Iterable[str]) -> list[Lease]:
+    """The leases of those sessions, at most 1,000."""
+    wanted = list(ids)
+    return list(await store.leases(sessions=wanted, limit=1000)) if wanted else []
+
+
+def living_of(lease: Lease, principal: str | None) -> Living:
+    return Living(
+        id=lease.session, kind=SessionKind.LEASE, principal=principal, until=lease.lingers or lease.until,
+        connector=lease.connector, shown=lease.shown, error=lease.error, next_try=lease.due, by_hand=lease.by_hand,
+    )  # fmt: skip
+
+
+def outside_of(lease: Lease, principal: str | None) -> Outside:
+    return Outside(
+        id=lease.session, connector=lease.connector, shown=lease.shown, principal=principal, ends_by=lease.ends_by,
+        by_hand=lease.by_hand, confirmed=lease.confirmed, outcome=lease.outcome, successor=bool(lease.successor),
+    )  # fmt: skip
 
 
 def radius(found: dict[str, Reached], cut: Cut) -> BlastRadius:

@@ -18,7 +18,7 @@ from sessile.kernel.decide import Active
 from sessile.kernel.event import SYSTEM, Actor, Event, EventName
 from sessile.kernel.ids import check_session_id, new_id
 from sessile.kernel.principal import Principal, Status
-from sessile.nhi.blast import BlastRadius, Living, walk
+from sessile.nhi.blast import BlastRadius, Living, Outside, leases_of, living_of, outside_of, walk
 from sessile.receipt import Receipt
 from sessile.stores.protocol import Contained, ContainmentState, End
 
@@ -33,8 +33,9 @@ class Containment(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str | None
     state: Literal["closed", "partial", "unknown"] | None
-    """`closed`: all that it reached is over. `partial`: `living` is not. `unknown`: not walked to the end yet, but the
-    root is cut and nothing below passes a check. It turns to `closed` by itself. None: nothing was done."""
+    """`closed`: all that it reached is over, outside too. `partial`: `living` is not. `unknown`: not walked to the end
+    yet, but the root is cut and nothing below passes a check. It turns to `closed` by itself. None: nothing was done.
+    """
     session: str | None
     principal: str | None
     """The principal that was contained, or whose session it was."""
@@ -48,6 +49,9 @@ class Containment(msgspec.Struct, frozen=True, kw_only=True):
     """None while it is not known."""
     living: tuple[Living, ...] = ()
     """What should be over and is not yet."""
+    leases: tuple[Outside, ...] = ()
+    """The leases that it reached: what their end means in other systems, what was rotated, and what a person has to
+    do where no connector can."""
 
 
 _SHOWN = 100
@@ -88,7 +92,9 @@ async def show(authority: NonHuman, id: str) -> Containment:
     stored = await authority.store.containment(id)
     if stored is None:
         raise NotFound(f"no containment {id}")
-    return _shown(authority, stored)
+    if stored.state is not ContainmentState.PARTIAL:
+        return _shown(authority, stored)
+    return await _by_now(authority, _shown(authority, stored), stored.cut)
 
 
 async def resume(authority: NonHuman) -> None:
@@ -110,17 +116,17 @@ async def _would(
         id="", session=session, uid=target.uid if target else None, principal=name, since=since,
         at=authority.clock.now(), cause=cause, by=SYSTEM.name,
     )  # fmt: skip
-    radius, _ = await walk(authority.store, cut)
-    return _of(cut, None, None, radius=radius)
+    radius, _, leases = await walk(authority.store, cut)
+    return _of(cut, None, None, radius=radius, leases=leases)
 
 
 async def _settle(authority: NonHuman, cut: Cut, receipt: Receipt | None) -> Containment:
-    radius, living = await walk(authority.store, cut)
+    radius, living, leases = await walk(authority.store, cut)
     if receipt is not None:
         ids = tuple(one.id for one in radius.sessions if one.fate is Fate.ENDS)
         receipt = msgspec.structs.replace(receipt, revoked=radius.ended, sessions=ids[:_SHOWN])
     state = ContainmentState.PARTIAL if living else ContainmentState.CLOSED
-    report = _of(cut, state, receipt, radius=radius, living=living, settled=authority.clock.now())
+    report = _of(cut, state, receipt, radius=radius, living=living, leases=leases, settled=authority.clock.now())
     event = Event(
         name=EventName.CONTAINMENT_SETTLED, principal=cut.principal, uid=cut.uid, session=cut.session,
         by=Actor(name=cut.by), cause=cut.cause,
@@ -131,6 +137,18 @@ async def _settle(authority: NonHuman, cut: Cut, receipt: Receipt | None) -> Con
     )  # fmt: skip
     await authority.store.settle_containment(cut.id, state, msgspec.json.encode(report), event)
     return report
+
+
+async def _by_now(authority: NonHuman, report: Containment, cut: Cut) -> Containment:
+    """A partial report as it stands by now: leases are tried again and again between two walks."""
+    whose = {one.id: one.principal for one in report.leases}
+    now = await leases_of(authority.store, whose)
+    others = tuple(one for one in report.living if one.connector is None)
+    living = others + tuple(living_of(one, whose[one.session]) for one in now if one.confirmed is None)
+    if not living:
+        return await _settle(authority, cut, report.receipt)
+    leases = tuple(outside_of(one, whose[one.session]) for one in now)
+    return msgspec.structs.replace(report, living=living, leases=leases)
 
 
 def _shown(authority: NonHuman, stored: Contained) -> Containment:
@@ -145,10 +163,10 @@ def _shown(authority: NonHuman, stored: Contained) -> Containment:
 
 def _of(
     cut: Cut, state: ContainmentState | None, receipt: Receipt | None, *, radius: BlastRadius | None = None,
-    living: tuple[Living, ...] = (), settled: datetime | None = None,
+    living: tuple[Living, ...] = (), leases: tuple[Outside, ...] = (), settled: datetime | None = None,
 ) -> Containment:  # fmt: skip
     return Containment(
         id=cut.id or None, state=None if state is None else state.value, session=cut.session, principal=cut.principal,
         since=None if cut.since == EVER else cut.since, cause=cut.cause, receipt=receipt, settled=settled,
-        radius=radius, living=living,
+        radius=radius, living=living, leases=leases,
     )  # fmt: skip

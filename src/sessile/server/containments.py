@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
+import msgspec
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from sessile.kernel.containment import Fate
+from sessile.kernel.lease import EndsBy, Outcome
 from sessile.kernel.session import SessionKind
-from sessile.nhi.blast import BlastRadius
+from sessile.nhi.blast import BlastRadius, Living, Outside
 from sessile.nhi.contain import Containment
 from sessile.server.models import Cause, Input, Name, Output, ReceiptOut, SessionId
 
@@ -92,7 +94,37 @@ class LivingOut(Output):
     id: str
     kind: str
     principal: str | None
-    until: datetime
+    until: datetime | None
+    """Null: nobody knows."""
+    connector: str | None
+    shown: str
+    error: str
+    next_try: datetime | None
+    by_hand: str
+    """What a person has to do to end it earlier."""
+
+    @classmethod
+    def of(cls, living: Living) -> Self:
+        return cls(**msgspec.structs.asdict(living))
+
+
+class OutsideOut(Output):
+    """A lease that was reached: what its end means in the other system, and how far that has got."""
+
+    id: str
+    connector: str
+    shown: str
+    principal: str | None
+    ends_by: EndsBy
+    by_hand: str
+    confirmed: datetime | None
+    outcome: Outcome | None
+    successor: bool
+    """It was rotated, and nobody has taken the new secret yet."""
+
+    @classmethod
+    def of(cls, outside: Outside) -> Self:
+        return cls(**msgspec.structs.asdict(outside))
 
 
 class ContainmentOut(Output):
@@ -110,6 +142,7 @@ class ContainmentOut(Output):
     """Null while it is not known."""
     living: list[LivingOut]
     """What should be over and is not yet."""
+    leases: list[OutsideOut]
 
     @classmethod
     def of(cls, report: Containment) -> Self:
@@ -117,7 +150,5 @@ class ContainmentOut(Output):
             id=report.id, state=report.state, session=report.session, principal=report.principal, since=report.since,
             cause=report.cause, receipt=None if report.receipt is None else ReceiptOut.of(report.receipt),
             settled=report.settled, radius=None if report.radius is None else RadiusOut.of(report.radius),
-            living=[
-                LivingOut(id=one.id, kind=one.kind, principal=one.principal, until=one.until) for one in report.living
-            ],
+            living=[LivingOut.of(one) for one in report.living], leases=[OutsideOut.of(one) for one in report.leases],
         )  # fmt: skip

@@ -25,6 +25,8 @@ class Claimed(msgspec.Struct, frozen=True):
     claim: str
     woken: int
     """How often an ending had asked for a look, when it was claimed."""
+    at: datetime
+    """When that was, by the store's clock."""
 
 
 class Leased(Protocol):

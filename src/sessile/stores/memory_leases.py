@@ -74,7 +74,7 @@ class MemoryLeases(MemoryDirectory):
         for _, id in sorted(due)[:limit]:
             row = self._leases[id]
             row.claim, row.held_until = secrets.token_hex(8), now + hold
-            claimed.append(Claimed(row.lease, row.claim, row.woken))
+            claimed.append(Claimed(row.lease, row.claim, row.woken, now))
         return claimed
 
     async def settle_lease(self, claimed: Claimed, lease: Lease, due: datetime | None, event: Event | None) -> bool:

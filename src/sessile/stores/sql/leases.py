@@ -87,7 +87,7 @@ def claim(tx: Transaction, limit: int, hold: timedelta) -> Sequence[Claimed]:
     rows = tx.rows(_DUE + tx.skip_locked, now, now, limit)
     for id_, *_ in rows:
         tx.change("UPDATE lease SET claim = ?, held_until = ? WHERE id = ?", mine, instant(tx.now + hold), id_)
-    return [Claimed(_of(body, due), mine, woken) for _, body, due, woken in rows]
+    return [Claimed(_of(body, due), mine, woken, tx.now) for _, body, due, woken in rows]
 
 
 def settle(tx: Transaction, claimed: Claimed, lease: Lease, due: datetime | None, event: Event | None) -> bool:
