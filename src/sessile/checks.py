@@ -86,10 +86,10 @@ class Checks(abc.ABC):
             return None
         # The clock is read after the look-up, inside every check: never a flag, never a time from before.
         now = self._elapsed()
-        if now >= entry.good_until:  # an entry invalidated by now is good until never
-            return None
         # Where some partitions are away, the others are answered all the same. The fourth character names it.
         if not self._current(now) and not (self._partitioned and self._current(now, token[4])):
+            return None
+        if now >= entry.good_until:  # what `current` has only now heard to be over is good until never: so after it
             return None
         active = entry.active
         if entry.binding is not None and not shows(client, entry.binding):
