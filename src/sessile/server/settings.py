@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
 from sessile.authority import Authority
+from sessile.factors.addresses import check_address
 from sessile.kernel.policy import Policy
 from sessile.stores import REDIS
 from sessile.web.client import TrustedPeers
@@ -33,6 +36,51 @@ class DemoGuide(msgspec.Struct, frozen=True, kw_only=True):
     people: tuple[DemoPerson, ...]
 
 
+class Mail(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How mail is sent. Its repr shows no password.
+
+    Raises:
+        ValueError: a value does not fit.
+    """
+
+    server: str
+    """`smtps://user:password@host:465` (TLS from the first byte) or `smtp://…:587` (STARTTLS; without it only to this
+    machine: nothing leaves it unencrypted)."""
+    sender: str
+    """The From address."""
+    contact: str = ""
+    """An address that people may write to who disown what a notice says."""
+
+    def __post_init__(self) -> None:
+        found = urlsplit(self.server)
+        try:
+            port = found.port
+        except ValueError:
+            port = -1
+        if found.scheme not in ("smtp", "smtps") or not found.hostname or port == -1 or found.path not in ("", "/"):
+            raise ValueError("SESSILE_SMTP is smtps://user:password@host:465 or smtp://user:password@host:587")
+        for name, address in (("SESSILE_MAIL_FROM", self.sender), ("SESSILE_MAIL_CONTACT", self.contact)):
+            if address or name == "SESSILE_MAIL_FROM":
+                try:
+                    check_address(address)
+                except ValueError:
+                    raise ValueError(f"{name} is an address, such as sessile@example.org") from None
+
+    def __repr__(self) -> str:
+        return f"Mail({urlsplit(self.server).hostname}, from {self.sender})"
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> Mail | None:
+        """`SESSILE_SMTP`, `SESSILE_MAIL_FROM` and `SESSILE_MAIL_CONTACT`; None: no mail is sent. Raises ValueError."""
+        server = variables.get("SESSILE_SMTP", "")
+        if not server:
+            return None
+        return cls(
+            server=server, sender=variables.get("SESSILE_MAIL_FROM", ""),
+            contact=variables.get("SESSILE_MAIL_CONTACT", ""),
+        )  # fmt: skip
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A server's settings.
 
@@ -56,6 +104,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy: Policy | None = None
     """What the default policy is; None: what the store has, or `Policy.aal2()`."""
     demo: DemoGuide | None = None
+    mail: Mail | None = None
+    """None: no mail is sent. Its links lead to the first of `origins`."""
+    password_list: Path | None = None
+    """Passwords that nobody may take, one a line, beside those that are known to all attackers."""
 
     def __post_init__(self) -> None:
         for origin in self.origins:
@@ -65,6 +117,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         CookieSpec(name=self.cookie_name)
         if self.sessions not in (None, self.database) and str(self.sessions).partition(":")[0] not in REDIS:
             raise ValueError("sessions= is the URL of a Redis or Valkey, or left out")
+        if self.mail is not None and not self.origins:
+            raise ValueError(
+                "mails lead people back here: say the public address, --origin https://console.example.com"
+            )
 
     @property
     def key_path(self) -> Path | None:

@@ -1,0 +1,149 @@
+"""Which event tells whom what, by mail: everything that changes how a person signs in, and what looks like theft.
+
+A notice goes to every confirmed address of the person (NIST SP 800-63B-4, 4.6) and says how to object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from sessile.errors import NotFound
+from sessile.factors.addresses import Addresses
+from sessile.factors.links import LIVES, Purpose
+from sessile.factors.reset import Reset
+from sessile.kernel.assurance import Method
+from sessile.kernel.event import Event, EventName
+from sessile.kernel.ids import new_id
+from sessile.kernel.principal import PrincipalKind, Status
+from sessile.kernel.session import Client
+from sessile.server.settings import Mail as MailSettings
+from sessile.server.texts_mail import MAILS
+from sessile.server.wording import TEXTS
+from sessile.stores import Backend
+from sessile.stores.mail import Mail
+
+KEPT: Final = timedelta(days=2)
+"""How long a notice is worth sending."""
+ONCE: Final = timedelta(hours=1)
+"""Of what a guesser can bring about again and again, one notice in so long."""
+_SECOND: Final = {Method.TOTP.value, "totp_used", Method.RECOVERY_CODE.value, Method.PASSKEY.value}
+"""Causes of a failed sign-in after a right password."""
+_LOOKED_AT: Final = 50
+
+
+class Notices:
+    """What becomes of events.
+
+    Args:
+        origin: the public address of the server, the only one that a mail links to.
+    """
+
+    def __init__(self, store: Backend, mail: MailSettings, origin: str, addresses: Addresses, reset: Reset) -> None:
+        self._store = store
+        self._mail = mail
+        self._origin = origin
+        self._addresses = addresses
+        self._reset = reset
+
+    async def of(self, event: Event) -> Sequence[Mail]:
+        """The mails that an event causes, each for one address."""
+        if event.uid is None or event.at is None or not await self._is_told(event):
+            return []
+        principal = await self._store.principal(uid=event.uid)
+        if principal is None or principal.kind is not PrincipalKind.HUMAN:
+            return []
+        to = [(one.id, one.address) for one in await self._addresses.of(event.uid) if one.confirmed is not None]
+        until = event.at + KEPT
+        if event.name is EventName.RECOVERY_REQUESTED:
+            if principal.status is not Status.ACTIVE:
+                return []
+            if (only := event.details.get("id")) is not None:
+                to = [(id, address) for id, address in to if id == only]
+            until = event.at + LIVES[Purpose.PASSWORD]
+        elif event.name in (EventName.ADDRESS_ADDED, EventName.ADDRESS_REMOVED):
+            about = await self._addresses.get(event.uid, str(event.details.get("id")))
+            if about is not None and (event.name is EventName.ADDRESS_ADDED or about.confirmed is not None):
+                to = [*((id, address) for id, address in to if id != about.id), (about.id, about.address)]
+        return [Mail(id=new_id("eml"), seq=event.seq, uid=event.uid, address=address, until=until) for _, address in to]
+
+    async def _is_told(self, event: Event) -> bool:
+        if event.name is EventName.RECOVERY_REQUESTED:
+            return True
+        if event.name not in MAILS.notices:
+            return False
+        if event.name not in (EventName.SIGN_IN_FAILED, EventName.GUESSING):
+            return True
+        if not _counts(event):
+            return False
+        before = await self._store.events(uid=event.uid, latest=True, limit=_LOOKED_AT)
+        return not any(
+            one.seq < event.seq and one.name is event.name and _counts(one) and one.at and event.at
+            and event.at - one.at < ONCE
+            for one in before
+        )  # fmt: skip
+
+    async def text(self, mail: Mail) -> tuple[str, str] | None:
+        """The subject and the text of a mail; None: there is nothing to say any more."""
+        found = await self._store.events(after=mail.seq - 1, limit=1)
+        principal = await self._store.principal(uid=mail.uid)
+        if not found or found[0].seq != mail.seq or principal is None or principal.status is Status.DELETED:
+            return None
+        event, words = found[0], MAILS
+        place = {"host": urlsplit(self._origin).hostname or "", "where": self._where(event), "when": _when(event)}
+        try:
+            if event.name is EventName.RECOVERY_REQUESTED:
+                link = f"{self._origin}/reset/{await self._reset.mailed(mail.uid)}"
+                minutes = int(LIVES[Purpose.PASSWORD].total_seconds() // 60)
+                subject, said = words.reset_subject, words.reset.format(link=link, minutes=minutes, **place)
+            elif event.name is EventName.ADDRESS_ADDED and await self._is_new(event, mail):
+                secret = await self._addresses.link(principal, str(event.details.get("id")))
+                hours = int(LIVES[Purpose.ADDRESS].total_seconds() // 3600)
+                subject = words.confirm_subject
+                said = words.confirm.format(link=f"{self._origin}/confirm/{secret}", hours=hours, **place)
+            else:
+                subject, said = self._notice(event, place)
+        except NotFound:
+            return None
+        contact = self._mail.contact
+        sign = (words.sign_contact if contact else words.sign).format(origin=self._origin, contact=contact)
+        return subject, "\n\n".join((words.hello.format(name=principal.name), said, f"-- \n{sign}")) + "\n"
+
+    async def _is_new(self, event: Event, mail: Mail) -> bool:
+        about = await self._addresses.get(mail.uid, str(event.details.get("id")))
+        return about is not None and about.address == mail.address and about.confirmed is None
+
+    def _notice(self, event: Event, place: dict[str, str]) -> tuple[str, str]:
+        words = MAILS
+        notice = words.notices[event.name]
+        method = words.methods.get(str(event.details.get("method")), words.a_factor)
+        address = str(event.details.get("address", ""))
+        said = notice.said.format(method=method, address=address, **place)
+        wrong = words.object.format(forgot=f"{self._origin}/forgot", account=f"{self._origin}/account")
+        tell = words.object_contact if self._mail.contact else words.object_operator
+        return notice.subject, "\n\n".join(
+            (said, words.fine, wrong, tell.format(contact=self._mail.contact, host=place["host"]))
+        )
+
+    def _where(self, event: Event) -> str:
+        place, when = _place(event.by.client), _when(event)
+        return MAILS.where.format(when=when, place=place) if place else MAILS.when.format(when=when)
+
+
+def _counts(event: Event) -> bool:
+    return event.name is EventName.GUESSING or event.cause in _SECOND
+
+
+def _when(event: Event) -> str:
+    if event.at is None:
+        return ""
+    utc = event.at.astimezone(UTC)
+    return f"{utc.day} {TEXTS.months[utc.month - 1]} {utc.year}, {utc:%H:%M} UTC"
+
+
+def _place(client: Client) -> str:
+    """What a client says of itself, so that no mail program makes a link of it."""
+    label = "".join(char if char.isalnum() or char in " -" else " " for char in client.label)
+    return ", ".join(part for part in (" ".join(label.split())[:60], client.ip or "") if part)

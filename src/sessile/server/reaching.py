@@ -1,0 +1,56 @@
+"""How people are reached: their addresses, links for those who forgot their password, and the courier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sessile.authority import Authority
+from sessile.factors.addresses import Addresses
+from sessile.factors.enrolled import Factors
+from sessile.factors.links import Links
+from sessile.factors.password import Passwords
+from sessile.factors.recovery import RecoveryCodes, RecoveryRefused
+from sessile.factors.reset import Proved, Reset
+from sessile.factors.throttle import Throttle
+from sessile.factors.totp import CodeRefused, Totp
+from sessile.kernel.principal import Principal
+from sessile.kernel.session import Client
+from sessile.server.courier import Courier
+from sessile.server.notices import Notices
+from sessile.server.settings import Settings
+
+_LONGEST_APP_CODE: Final = 8
+
+
+@dataclass(frozen=True, repr=False)
+class Reaching:
+    """What `server.state` holds of it. `courier`: None where the server sends no mail."""
+
+    addresses: Addresses
+    reset: Reset
+    courier: Courier | None
+
+
+def reaching(
+    settings: Settings, authority: Authority, passwords: Passwords, factors: Factors, throttle: Throttle,
+    totp: Totp, codes: RecoveryCodes,
+) -> Reaching:  # fmt: skip
+    async def prove(principal: Principal, code: str, client: Client | None) -> Proved | None:
+        """A code of an app is short and of digits, a recovery code is neither: only one of them is counted."""
+        plain = "".join(char for char in code if char.isalnum())
+        try:
+            if len(plain) <= _LONGEST_APP_CODE:
+                await totp.accept(principal, code, client=client)
+                return Proved()
+            return Proved(replacement=await codes.accept(principal, code, client=client))
+        except (CodeRefused, RecoveryRefused):
+            return None
+
+    links = Links(authority)
+    addresses = Addresses(authority, links)
+    reset = Reset(passwords, links, addresses, factors, throttle, prove)
+    if settings.mail is None:
+        return Reaching(addresses, reset, None)
+    notices = Notices(authority.store, settings.mail, settings.origins[0], addresses, reset)
+    return Reaching(addresses, reset, Courier(authority, settings.mail, notices))
