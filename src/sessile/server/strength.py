@@ -1,4 +1,4 @@
-"""How strong a password is that somebody types: a bounded number at once, and no network without end. Nothing is kept."""
+"""How strong a password is that somebody types: a bounded number at once, by network too. Nothing is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of the pages for a forgotten password, e-mail addresses and the strength of passwords; a part of `texts`."""
+"""The words of the pages for a forgotten password, for addresses and for strength; a part of `texts`."""
 
 from __future__ import annotations
 
