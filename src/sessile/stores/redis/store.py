@@ -50,9 +50,9 @@ from sessile.stores.redis.leases import RedisLeases
 from sessile.stores.redis.mail import RedisMails
 from sessile.stores.redis.reach import Reach
 from sessile.stores.redis.servers import Servers
+from sessile.stores.redis.wire import Refused
 from sessile.trust import Delta
 
-from sessile.stores.redis.wire import Refused
 logger = logging.getLogger("sessile")
 T = TypeVar("T")
 
@@ -115,8 +115,6 @@ class RedisStore(RedisMails, RedisLeases):
             await self.close()
             raise
 
-    async def _facts(self) -> None:
-        applying = self._applying
     async def health(self) -> list[Finding]:
         """How the engine is set up, what is wrong of each of its primaries first. Raises StoreUnavailable."""
         found: dict[Finding, None] = {}
@@ -129,6 +127,8 @@ class RedisStore(RedisMails, RedisLeases):
             found |= dict.fromkeys(examined)
         return sorted(found, key=lambda finding: ("fail", "warn", "ok").index(finding.level))
 
+    async def _facts(self) -> None:
+        applying = self._applying
         applying.directory_id = (await self.directory.set_fact(_ID_FACT, secrets.token_hex(8).encode())).decode()
         nanoseconds = self.delta // timedelta(microseconds=1) * 1000
         stored = int(await self.directory.set_fact(_DELTA_FACT, str(nanoseconds).encode()))
