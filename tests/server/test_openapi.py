@@ -46,6 +46,8 @@ def test_the_document_names_all_of_the_contract() -> None:
             "containments/{id}", "principals",
             "principals/{id}", "principals/{id}/sessions", "revocations", "delegations", "keys", "keys/{id}", "revoke",
             "introspect", "events", "factors", "factors/{id}", "factors/totp", "factors/totp/{id}/confirm",
+            "factors/passkeys", "factors/passkeys/options", "factors/recovery-codes", "session/passkey",
+            "session/passkey/options", "session/step-up/options",
         )
     }  # fmt: skip
 

@@ -90,25 +90,30 @@ class RecoveryCodes:
         stored = await self._stored(uid)
         return None if stored is None else _kept(stored)
 
-    async def make(self, active: Active, *, client: Client | None = None) -> Codes:
-        """New codes; those before count no more.
-
-        Raises:
-            Refused: a fresh authentication with two factors is needed (63B-4, 3.1.2.1); `denied` says which it is.
-        """
+    async def may_make(self, active: Active) -> str:
+        """The uid of the person to whom codes may be shown in this session. Raises Refused: see `make`."""
         session = active.session
         if session.kind is not SessionKind.BROWSER or session.uid is None:
             raise Refused("recovery codes are for people's own sessions", Denied(reason=Reason.OUT_OF_SCOPE))
         denied = demand(session, Requirement(fresh=FRESH, assurance=2), self._authority.clock.now())
         if denied is not None:
             raise Refused("recovery codes stand in for a second factor: prove yourself with it first", denied)
+        return session.uid
+
+    async def make(self, active: Active, *, client: Client | None = None) -> Codes:
+        """New codes; those before count no more.
+
+        Raises:
+            Refused: a fresh authentication with two factors is needed (63B-4, 3.1.2.1); `denied` says which it is.
+        """
+        uid, session = await self.may_make(active), active.session
         codes = tuple(_new_code() for _ in range(CODES))
         kept = Kept(made=self._authority.clock.now(), digests=tuple(map(_digest, codes)))
         event = Event(
-            name=EventName.RECOVERY_CODES_MADE, principal=session.principal, uid=session.uid, session=session.id,
+            name=EventName.RECOVERY_CODES_MADE, principal=session.principal, uid=uid, session=session.id,
             by=actor_of(active, client), details={"codes": CODES},
         )  # fmt: skip
-        await self._authority.store.set_credential(_credential(session.uid, kept), event)
+        await self._authority.store.set_credential(_credential(uid, kept), event)
         return Codes(codes=codes)
 
     async def step_up(self, active: Active, code: str, *, client: Client | None = None) -> Recovered:

@@ -16,11 +16,14 @@ from sessile.kernel.ids import check_session_id
 from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical, check_scopes, kind_of
 from sessile.kernel.session import Client, SessionInfo, SessionKind
 from sessile.receipt import Receipt
+from sessile.stores.protocol import Erased
 
 T = TypeVar("T")
 
 MAX_LIFETIME = 10 * 365 * 24 * 3600
 FACTOR_ID = r"^fct_[0-9abcdefghjkmnpqrstvwxyz]{26}$"
+CONTAINMENT_ID = r"^con_[0-9abcdefghjkmnpqrstvwxyz]{26}$"
+PRINCIPAL_UID = r"^prn_[0-9abcdefghjkmnpqrstvwxyz]{26}$"
 SESSION_ID = r"^ses_[0-9abcdefghjkmnpqrstvwxyz]{27}$"
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(canonical)]
@@ -31,6 +34,9 @@ Secret = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={
 Code = Annotated[str, Field(min_length=1, max_length=64, json_schema_extra={"format": "password"})]
 FactorName = Annotated[
     str, Field(max_length=LONGEST_NAME, description="What its person calls it."), AfterValidator(factor_name)
+]
+PublicKeyCredential = Annotated[
+    dict[str, Any], Field(max_length=20, description="What `PublicKeyCredential.toJSON()` gives in the browser.")
 ]
 Scopes = Annotated[list[str], Field(max_length=100), AfterValidator(lambda found: sorted(check_scopes(found)))]
 Lifetime = Annotated[int, Field(ge=1, le=MAX_LIFETIME, description="Seconds; the policy may allow fewer.")]
@@ -60,7 +66,27 @@ class CodeStepUp(Input):
     code: Code
 
 
-StepUp = Annotated[PasswordStepUp | CodeStepUp, Field(discriminator="method")]
+class PasskeyStepUp(Input):
+    method: Literal["passkey"]
+    credential: PublicKeyCredential
+
+
+class RecoveryStepUp(Input):
+    method: Literal["recovery_code"]
+    code: Code
+
+
+StepUp = Annotated[PasswordStepUp | CodeStepUp | PasskeyStepUp | RecoveryStepUp, Field(discriminator="method")]
+
+
+class PasskeySignIn(Input):
+    credential: PublicKeyCredential
+
+
+class NewPasskey(Input):
+    credential: PublicKeyCredential
+    name: FactorName = ""
+    end_others: Annotated[bool, Field(description="Also end my other sessions (ASVS V7.4.3).")] = False
 
 
 class NewTotp(Input):
@@ -104,6 +130,11 @@ class NewPrincipal(Input):
 class PrincipalChange(Input):
     status: Literal["active", "disabled"]
     cause: Cause | None = None
+
+
+class Erasure(Input):
+    uid: Annotated[str, Field(pattern=PRINCIPAL_UID)]
+    cause: Cause
 
 
 class Revocation(Input):
@@ -190,6 +221,27 @@ class OwnSessionOut(SessionOut):
         return cls(**_session(info), current=True, step_up=[method.value for method in step_up])
 
 
+class SteppedUpOut(OwnSessionOut):
+    recovery_code: str | None = None
+    """The code that takes the place of the one that was used: write it down. It is in this answer only."""
+
+    @classmethod
+    def stepped(cls, session: OwnSessionOut, replacement: str | None) -> Self:
+        return cls(**session.model_dump(), recovery_code=replacement)
+
+
+class RecoveryCodesOut(Output):
+    """When the codes were made, and when one was last used; null: there are none."""
+
+    made: datetime | None
+    used: datetime | None
+
+
+class NewRecoveryCodesOut(Output):
+    codes: list[str]
+    """Each counts once. They are in this answer only; those before count no more."""
+
+
 class FactorOut(Output):
     """One way in which a person proves itself, beside the password."""
 
@@ -199,10 +251,17 @@ class FactorOut(Output):
     added: datetime
     used: datetime | None
     """When it last proved its person."""
+    proves: str
+    """What using it is recorded as: of a passkey that stays on its device, `hardware_key`, worth assurance 3."""
+    backed_up: bool
+    """A passkey of which there is a copy elsewhere."""
 
     @classmethod
     def of(cls, factor: Factor) -> Self:
-        return cls(id=factor.id, method=factor.method, name=factor.name, added=factor.added, used=factor.used)
+        return cls(
+            id=factor.id, method=factor.method, name=factor.name, added=factor.added, used=factor.used,
+            proves=factor.proves, backed_up=factor.backed_up,
+        )  # fmt: skip
 
 
 class EnrolmentOut(Output):
@@ -242,6 +301,18 @@ class PrincipalOut(Output):
         return cls(**_principal(principal, owner))
 
 
+class ErasedOut(Output):
+    uid: str
+    """All that is left of who it was."""
+    sessions: int
+    events: int
+    at: datetime
+
+    @classmethod
+    def of(cls, erased: Erased) -> Self:
+        return cls(uid=erased.uid, sessions=erased.sessions, events=erased.events, at=erased.at)
+
+
 class ReceiptOut(Output):
     revoked: int | None
     """How many live sessions it ended; null where an epoch ended an unknown number."""
@@ -253,6 +324,7 @@ class ReceiptOut(Output):
     reach: Literal["engine", "quorum"]
     sessions: list[str]
     handed_out: list[SessionOut]
+    erased: ErasedOut | None
 
     @classmethod
     def of(cls, receipt: Receipt) -> Self:
@@ -260,6 +332,7 @@ class ReceiptOut(Output):
             revoked=receipt.revoked, cause=receipt.cause, by=receipt.by, at=receipt.at, effective=receipt.effective,
             reach=receipt.reach, sessions=list(receipt.sessions),
             handed_out=[SessionOut.of(info) for info in receipt.handed_out],
+            erased=None if receipt.erased is None else ErasedOut.of(receipt.erased),
         )  # fmt: skip
 
 

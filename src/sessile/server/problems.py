@@ -15,7 +15,11 @@ from starlette.responses import Response
 from sessile.errors import (
     SessileError,
 )
+from sessile.factors.links import LinkOver
+from sessile.factors.passkey import PasskeyRefused, PasskeyUnusable
 from sessile.factors.password import Busy, SignInFailed, WeakPassword
+from sessile.factors.recovery import RecoveryRefused
+from sessile.factors.reset import SecondProofNeeded
 from sessile.factors.throttle import Throttled
 from sessile.factors.totp import CodeRefused
 from sessile.server.wording import TEXTS
@@ -55,8 +59,14 @@ def problem(status: int, title: str, detail: str, kind: str, *headers: tuple[byt
 def problem_of(error: Exception, *, bearer: bool = False) -> Problem:
     """The problem that says an error."""
     match error:
-        case SignInFailed() | CodeRefused():
+        case SignInFailed() | CodeRefused() | PasskeyRefused() | RecoveryRefused():
             return problem(401, "Sign-in failed", str(error).capitalize() + ".", "sign_in_failed", bearer_challenge())
+        case PasskeyUnusable():
+            return problem(422, "Passkey not accepted", str(error).capitalize() + ".", "passkey")
+        case LinkOver():
+            return problem(410, "Link over", str(error).capitalize() + ".", "link_over")
+        case SecondProofNeeded():
+            return problem(403, "Second proof needed", str(error).capitalize() + ".", "second_proof")
         case WeakPassword():
             return problem(422, "Password not accepted", str(error).capitalize() + ".", "password_rule")
         case Throttled():

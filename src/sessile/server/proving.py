@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sessile.factors.enrolled import second_factors
 from sessile.kernel.assurance import Authentication, Method, assurance
 from sessile.kernel.decide import Active
 from sessile.server.models import OwnSessionOut
@@ -17,11 +16,11 @@ async def raising(server: Server, active: Active) -> Sequence[Method]:
     if session.uid is None or session.authenticated is None:
         return []
     at, known = session.authenticated, session.authentications
-    return [
-        method
-        for method in second_factors(await server.factors.of(session.uid))
-        if assurance((*known, Authentication(method, at))) > session.assurance
-    ]
+    has = [(factor.method, factor.proves) for factor in await server.factors.of(session.uid)]
+    if await server.recovery_codes.of(session.uid) is not None:
+        has.append((Method.RECOVERY_CODE, Method.RECOVERY_CODE))
+    higher = [method for method, proves in has if assurance((*known, Authentication(proves, at))) > session.assurance]
+    return list(dict.fromkeys(higher))
 
 
 async def own_session_out(server: Server, active: Active) -> OwnSessionOut:

@@ -10,9 +10,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from sessile.server.texts_console import Confirm, Console, Principal, Receipt, Story
+from sessile.server.texts_console import (
+    Audit,
+    Confirm,
+    Console,
+    Containing,
+    Overview,
+    Policies,
+    Principal,
+    Receipt,
+    Report,
+    Rules,
+    Story,
+)
 from sessile.server.texts_events import Events
-from sessile.server.texts_factors import Factors
+from sessile.server.texts_factors import Factors, Passkey, RecoveryCodes
+from sessile.server.texts_leaving import Leaving
+from sessile.server.texts_recovery import Addresses, Recovery, Strength
 
 
 def _words(**words: str) -> Mapping[str, str]:
@@ -205,7 +219,12 @@ class StepUp:
     code_hint: str = "The six digits that it shows now. Each code counts once."
     wrong_code: str = "This code is wrong, or was used already. Wait for the next one and try again."
     instead: Mapping[str, str] = field(
-        default_factory=lambda: _words(password="Use your password instead", totp="Use a code of your app instead")
+        default_factory=lambda: _words(
+            passkey="Use your passkey instead",
+            password="Use your password instead",
+            totp="Use a code of your app instead",
+            recovery_code="Use a recovery code instead",
+        )
     )
 
 
@@ -280,6 +299,12 @@ class Texts:
     account: Account = field(default_factory=Account)
     events: Events = field(default_factory=Events)
     factors: Factors = field(default_factory=Factors)
+    passkey: Passkey = field(default_factory=Passkey)
+    recovery_codes: RecoveryCodes = field(default_factory=RecoveryCodes)
+    leaving: Leaving = field(default_factory=Leaving)
+    recovery: Recovery = field(default_factory=Recovery)
+    addresses: Addresses = field(default_factory=Addresses)
+    strength: Strength = field(default_factory=Strength)
     session: SessionWords = field(default_factory=SessionWords)
     password: Password = field(default_factory=Password)
     step_up: StepUp = field(default_factory=StepUp)
@@ -288,6 +313,12 @@ class Texts:
     story: Story = field(default_factory=Story)
     confirm: Confirm = field(default_factory=Confirm)
     receipt: Receipt = field(default_factory=Receipt)
+    rules: Rules = field(default_factory=Rules)
+    policies: Policies = field(default_factory=Policies)
+    overview: Overview = field(default_factory=Overview)
+    audit: Audit = field(default_factory=Audit)
+    containing: Containing = field(default_factory=Containing)
+    report: Report = field(default_factory=Report)
     problem: Problem = field(default_factory=Problem)
     api: ApiDocs = field(default_factory=ApiDocs)
     days: tuple[str, str] = ("{n} day", "{n} days")
@@ -305,6 +336,7 @@ class Texts:
         default_factory=lambda: MappingProxyType(
             {
                 "session": ("{n} session", "{n} sessions"),
+                "event": ("{n} event", "{n} events"),
                 "delegation": ("{n} delegation", "{n} delegations"),
                 "key": ("{n} key", "{n} keys"),
                 "lease": ("{n} lease", "{n} leases"),

@@ -21,7 +21,13 @@ class Factors:
     last_used: str = "Last used"
     added_at: str = "Added"
     kinds: Mapping[str, str] = field(
-        default_factory=lambda: MappingProxyType({"totp": "Codes of an authenticator app"})
+        default_factory=lambda: MappingProxyType(
+            {
+                "totp": "Codes of an authenticator app",
+                "passkey": "Passkey, which your devices may share",
+                "hardware_key": "Passkey that stays on its device",
+            }
+        )
     )
     name: str = "Name"
     name_hint: str = "What you will know it by, such as “phone”."
@@ -50,3 +56,47 @@ class Factors:
     remove: str = "Remove"
     needed_title: str = "Set up a second factor"
     needed: str = "Here a password alone is not enough. Add a second factor, and you can go on."
+
+
+@dataclass(frozen=True, slots=True)
+class Passkey:
+    sign_in: str = "Sign in with a passkey"
+    refused: str = "This passkey was not accepted. Try again, or sign in with your password."
+    refused_here: str = "This passkey was not accepted. Try again, or confirm in another way."
+    not_done: str = (
+        "The passkey was not used. Try again, or go another way. "
+        "Passkeys need a recent browser, and this site's own name in the address."
+    )
+    script: str = "Passkeys need JavaScript, which is off in this browser."
+    add: str = "Add a passkey"
+    lead: str = "A passkey lets you in by your finger, your face or your device's PIN. Nobody can trick you out of it."
+    hint: str = "Your browser asks where to keep it: on this device, on your phone, or on a security key."
+    make: str = "Make the passkey"
+    added: str = "Your passkey is added. From now on it signs you in, without name and password."
+    use: str = "Use your passkey"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCodes:
+    title: str = "Recovery codes"
+    what: str = "For the day on which your other ways are lost"
+    none: str = "You have none. Make some, and losing your second factor does not keep you out."
+    made: str = "Made"
+    make: str = "Make recovery codes"
+    again: str = "Make new ones"
+    again_hint: str = "The codes that you have now count no more once you make new ones."
+    lead: str = "Keep these codes on paper or in a safe place, apart from your devices."
+    opens: str = (
+        "A code stands in for your second factor, together with your password: sign in with both, then take away what "
+        "is lost and add something new. Each code counts once, and you get another in its place."
+    )
+    shown: str = "Write these down, print this page or save the file. They are shown this once."
+    keep: str = "Whoever has your password and one of these can sign in as you."
+    kept: str = "I have kept them"
+    save: str = "Save as a file"
+    replaced_title: str = "Your new recovery code"
+    replaced: str = "The code you used counts no more. This one takes its place: write it down. It is shown this once."
+    code: str = "Recovery code"
+    code_hint: str = "One of the codes that you kept. Capitals, spaces and dashes do not matter."
+    wrong: str = "This code is wrong, or was used already. Try another of your codes."
+    file_head: str = "Recovery codes of {name}, made {when}. Each counts once."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
@@ -13,9 +13,12 @@ from sessile.server.models import (
     EnrolmentOut,
     FactorChange,
     FactorOut,
+    NewPasskey,
+    NewRecoveryCodesOut,
     NewTotp,
     OwnSessionOut,
     PageOut,
+    RecoveryCodesOut,
     TotpConfirmation,
 )  # fmt: skip
 from sessile.server.proving import own_session_out
@@ -49,6 +52,38 @@ async def confirm_totp(
     if body.end_others:
         await end_others(server, issued.active)
     return await own_session_out(server, issued.active)
+
+
+@router.post("/factors/passkeys/options", summary="Begin to add a passkey")
+async def passkey_options(server: Ours, active: SteppingUp) -> dict[str, Any]:
+    """What `PublicKeyCredential.parseCreationOptionsFromJSON` takes. Good for one passkey, for five minutes.
+
+    Needs what adding an authenticator app needs.
+    """
+    return await server.passkeys.registration_options(active)
+
+
+@router.post("/factors/passkeys", status_code=201, summary="Add a passkey")
+async def add_passkey(body: NewPasskey, server: Ours, here: CurrentAccess, active: SteppingUp) -> FactorOut:
+    """It counts from now on. It is no authentication by itself: step up with it where one is needed."""
+    made = await server.passkeys.register(active, body.credential, name=body.name, client=here.client)
+    if body.end_others:
+        await end_others(server, active)
+    return FactorOut.of(made)
+
+
+@router.get("/factors/recovery-codes", summary="Show whether I have recovery codes")
+async def show_recovery_codes(server: Ours, active: SteppingUp) -> RecoveryCodesOut:
+    """The codes themselves are shown once, when they are made."""
+    kept = await server.recovery_codes.of(active.session.uid or "")
+    return RecoveryCodesOut(made=None if kept is None else kept.made, used=None if kept is None else kept.used)
+
+
+@router.post("/factors/recovery-codes", status_code=201, summary="Make recovery codes")
+async def make_recovery_codes(server: Ours, here: CurrentAccess, active: SteppingUp) -> NewRecoveryCodesOut:
+    """New ones; those before count no more. Needs an authentication of the last five minutes, and assurance 2."""
+    made = await server.recovery_codes.make(active, client=here.client)
+    return NewRecoveryCodesOut(codes=list(made.codes))
 
 
 @router.patch("/factors/{id}", summary="Rename a factor")

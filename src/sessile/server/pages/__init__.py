@@ -5,11 +5,28 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
-from sessile.server.pages import account, console, factors, sign_in, step_up, story
+from sessile.server.pages import (
+    account,
+    addresses,
+    audit,
+    codes,
+    console,
+    containing,
+    factors,
+    overview,
+    policies,
+    reset,
+    sign_in,
+    step_up,
+    story,
+)
 
 
 def router() -> APIRouter:
     found = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-    for group in (sign_in, account, step_up, factors, console, story):
+    for group in (
+        sign_in, reset, account, addresses, step_up, codes, factors, console, overview, containing, policies, audit,
+        story,
+    ):  # fmt: skip
         found.include_router(group.router)
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from sessile.factors.password import MAXIMUM, MINIMUM, Busy, SignInFailed, WeakPassword
+from sessile.factors.password import MAXIMUM, Busy, SignInFailed, WeakPassword
 from sessile.factors.throttle import Throttled
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active, demand
@@ -38,7 +38,8 @@ async def show(request: Request, server: Ours, active: Person, here: CurrentAcce
         request, "account.html", now=server.now(), current=session.id,
         sessions=sorted(browsers, key=lambda info: info.id != session.id), handed_out=[*given, *others],
         events=await store.events(uid=session.uid, latest=True, limit=EVENTS), fresh=_fresh(server, active),
-        factors=await server.factors.of(session.uid or ""), notice=here.data.pop("notice", None),
+        factors=await server.factors.of(session.uid or ""), addresses=await server.addresses.of(session.uid or ""),
+        codes=await server.recovery_codes.of(session.uid or ""), notice=here.data.pop("notice", None),
     )  # fmt: skip
 
 
@@ -69,8 +70,8 @@ async def end_one(
 
 
 @router.get("/password")
-async def ask_password(request: Request, _active: Person) -> Response:
-    return _password_form(request)
+async def ask_password(request: Request, server: Ours, active: Person) -> Response:
+    return await _password_form(request, server, active)
 
 
 @router.post("/password")
@@ -79,16 +80,17 @@ async def change_password(
 ) -> Response:
     current, new = text(form, "current"), text(form, "new")
     if new != text(form, "again"):
-        return _password_form(request, status=422, errors={"again": TEXTS.password.differ})
+        return await _password_form(request, server, active, status=422, errors={"again": TEXTS.password.differ})
     before = await server.authority.store.sessions(uid=active.session.uid, limit=_SHOWN)
     try:
         issued = await server.passwords.change(active, current, new, client=here.client)
     except SignInFailed:
-        return _password_form(request, status=422, errors={"current": TEXTS.password.wrong})
+        return await _password_form(request, server, active, status=422, errors={"current": TEXTS.password.wrong})
     except WeakPassword as error:
-        return _password_form(request, status=422, errors={"new": _rule(error)})
+        return await _password_form(request, server, active, status=422, error=error)
     except (Busy, Throttled) as error:
-        return throttled(_password_form(request, status=429, errors={"current": wait(error)}), error)
+        found = await _password_form(request, server, active, status=429, errors={"current": wait(error)})
+        return throttled(found, error)
     here.sign_in(issued)
     here.data["notice"] = TEXTS.account.password_changed.format(count=TEXTS.count(len(before) - 1, "session"))
     return go(HOME)
@@ -103,10 +105,16 @@ def _said(server: Server, sentence: str, receipt: Receipt) -> str:
     return sentence.format(count=count, when=TEXTS.instant(receipt.effective))
 
 
-def _rule(error: WeakPassword) -> str:
+def rule(error: WeakPassword, minimum: int) -> str:
+    """Which rule a new password breaks, in a sentence."""
     sentence: str = getattr(TEXTS.password, error.rule)
-    return sentence.format(length=error.length, minimum=MINIMUM, maximum=MAXIMUM)
+    return sentence.format(length=error.length, minimum=minimum, maximum=MAXIMUM)
 
 
-def _password_form(request: Request, *, status: int = 200, **context: Any) -> Response:
-    return page(request, "password.html", status=status, minimum=MINIMUM, maximum=MAXIMUM, **context)
+async def _password_form(
+    request: Request, server: Server, active: Active, *, status: int = 200, error: WeakPassword | None = None,
+    errors: dict[str, str] | None = None,
+) -> Response:  # fmt: skip
+    minimum = await server.passwords.minimum(await server.authority.store.principal(uid=active.session.uid))
+    found = errors or ({} if error is None else {"new": rule(error, minimum)})
+    return page(request, "password.html", status=status, minimum=minimum, maximum=MAXIMUM, errors=found)

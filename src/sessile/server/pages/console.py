@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -15,12 +16,12 @@ from starlette.responses import Response
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active, demand
 from sessile.kernel.principal import OPERATOR, Principal
-from sessile.kernel.session import SessionInfo, SessionKind
+from sessile.kernel.session import SessionInfo
 from sessile.receipt import Receipt
 from sessile.server.access import FRESH_OPERATOR, After, Operator, Ours, PrincipalPath, SessionPath
 from sessile.server.api.principals import owner_name
 from sessile.server.pages.render import CheckedForm, page, text
-from sessile.server.pages.step_up import step_up_first, typed_before
+from sessile.server.pages.step_up import step_up_first
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
 from sessile.web.access import Access
@@ -33,10 +34,10 @@ PRINCIPALS: Final = 50
 ROOTS: Final = 20
 _COUNTED: Final = 1000
 MAX_CAUSE: Final = 200
-_NOUNS: Final = {
-    SessionKind.BROWSER: "session", SessionKind.DELEGATED: "delegation", SessionKind.KEY: "key",
-    SessionKind.LEASE: "lease",
+SPANS: Final = {
+    "hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30),
 }  # fmt: skip
+"""How far back one may look, by the word in the address."""
 
 End = Callable[[Active, str], Awaitable[Receipt]]
 
@@ -63,6 +64,10 @@ class Act:
     dangerous: bool = True
     back: str = CONSOLE
     back_label: str = TEXTS.receipt.back_console
+    done: str | None = None
+    """Where to go on after it, if not back."""
+    other: tuple[str, str] | None = None
+    """Another act that may be meant, and what its button says."""
 
 
 @router.get("")
@@ -87,7 +92,7 @@ async def show_principal(
     return page(
         request, "principal.html", now=server.now(), principal=found, operator=OPERATOR in found.scopes,
         owner=await owner_name(server, found), tree=await trees(server, roots),
-        next_href=f"{_path(found.name)}?{urlencode({'after': roots.next})}" if roots.next is not None else None,
+        next_href=roots.next and f"{principal_path(found.name)}?{urlencode({'after': roots.next})}",
     )  # fmt: skip
 
 
@@ -105,7 +110,7 @@ async def _revoke_session(server: Server, id: str) -> Act:
         submit=TEXTS.confirm.revoke_submit,
         subject=id,
         end=lambda by, cause: server.authority.revoke(session=id, cause=cause, by=by),
-        back=_path(name),
+        back=principal_path(name),
         back_label=TEXTS.receipt.back.format(name=name),
     )
 
@@ -143,6 +148,29 @@ async def _enable(server: Server, id: str) -> Act:
     )  # fmt: skip
 
 
+async def _delete(server: Server, id: str) -> Act:
+    act = await _disable(server, id)
+    keeps = act.consequence[2:] if TEXTS.confirm.stays_out in act.consequence else []
+    said = [act.consequence[0], TEXTS.leaving.gone, TEXTS.leaving.record, *keeps, TEXTS.leaving.lock]
+    return _gone(server, act, "delete", TEXTS.leaving.delete_what, TEXTS.leaving.delete_submit, said, erase=False)
+
+
+async def _erase(server: Server, id: str) -> Act:
+    act = await _delete(server, id)
+    said = [act.consequence[0], TEXTS.leaving.gone, TEXTS.leaving.erase_what_goes, TEXTS.leaving.erase_first]
+    return _gone(server, act, "erase", TEXTS.leaving.erase_what, TEXTS.leaving.erase_submit, said, erase=True)
+
+
+def _gone(server: Server, act: Act, verb: str, what: str, submit: str, consequence: list[str], *, erase: bool) -> Act:
+    name, to_principal = act.subject, act.path.rpartition("/")[0]
+    return replace(
+        act, path=f"{to_principal}/{verb}", what=what.format(name=name), consequence=consequence, submit=submit,
+        end=lambda by, cause: server.authority.delete(name, cause=cause, by=by, erase=erase), back=to_principal,
+        done=CONSOLE, back_label=TEXTS.receipt.back_console,
+        other=None if erase else (f"{to_principal}/erase", TEXTS.leaving.erase_instead),
+    )  # fmt: skip
+
+
 async def _revoke_everyone(server: Server) -> Act:
     return Act(
         path=f"{CONSOLE}/everyone/revoke",
@@ -173,6 +201,8 @@ _OF_PRINCIPAL: Final[dict[str, Callable[[Server, str], Awaitable[Act]]]] = {
     "revoke": _revoke_principal,
     "disable": _disable,
     "enable": _enable,
+    "delete": _delete,
+    "erase": _erase,
 }
 
 
@@ -210,7 +240,7 @@ async def revoke_everyone(
 def _ask(request: Request, server: Server, here: Access, active: Active, act: Act) -> Response:
     if act.fresh and demand(active.session, FRESH_OPERATOR, server.now()) is not None:
         return step_up_first(request, here, TEXTS.step_up.for_operator, act.path)
-    return _confirm(request, act, cause=typed_before(here, act.path).get("cause", ""))
+    return _confirm(request, act)
 
 
 async def _do(request: Request, server: Server, here: Access, active: Active, form: FormData, act: Act) -> Response:
@@ -224,7 +254,7 @@ async def _do(request: Request, server: Server, here: Access, active: Active, fo
         return step_up_first(request, here, TEXTS.step_up.for_operator, act.path, cause=cause)
     receipt = await act.end(active, cause)
     return page(
-        request, "receipt.html", now=server.now(), receipt=receipt, subject=act.subject, back_href=act.back,
+        request, "receipt.html", now=server.now(), receipt=receipt, subject=act.subject, back_href=act.done or act.back,
         back_label=act.back_label,
     )  # fmt: skip
 
@@ -232,7 +262,7 @@ async def _do(request: Request, server: Server, here: Access, active: Active, fo
 def _confirm(request: Request, act: Act, *, status: int = 200, **context: Any) -> Response:
     return page(
         request, "confirm.html", status=status, what=act.what, consequence=act.consequence, action=act.path,
-        cancel_href=act.back, submit=act.submit, dangerous=act.dangerous, **context,
+        cancel_href=act.back, submit=act.submit, dangerous=act.dangerous, other=act.other, **context,
     )  # fmt: skip
 
 
@@ -241,8 +271,9 @@ def _of_principal(
     dangerous: bool = True,
 ) -> Act:  # fmt: skip
     return Act(
-        path=f"{_path(name)}/{verb}", what=what.format(name=name), consequence=consequence, submit=submit, subject=name,
-        end=end, fresh=fresh, dangerous=dangerous, back=_path(name), back_label=TEXTS.receipt.back.format(name=name),
+        path=f"{principal_path(name)}/{verb}", what=what.format(name=name), consequence=consequence, submit=submit,
+        subject=name, end=end, fresh=fresh, dangerous=dangerous, back=principal_path(name),
+        back_label=TEXTS.receipt.back.format(name=name),
     )  # fmt: skip
 
 
@@ -293,9 +324,8 @@ def _ends(infos: Iterable[SessionInfo]) -> list[str]:
 
 
 def _listed(infos: Iterable[SessionInfo]) -> str:
-    kinds = Counter(info.kind for info in infos)
-    return TEXTS.listing([TEXTS.count(kinds[kind], noun) for kind, noun in _NOUNS.items() if kinds[kind]] or [""])
+    return TEXTS.kinds(Counter(info.kind for info in infos))
 
 
-def _path(name: str) -> str:
+def principal_path(name: str) -> str:
     return f"{CONSOLE}/principals/{quote(name, safe='')}"

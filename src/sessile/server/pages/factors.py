@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from sessile.errors import NotFound
 from sessile.factors.enrolled import LONGEST_NAME, Factor
+from sessile.factors.passkey import PasskeyUnusable
 from sessile.factors.throttle import Throttled
 from sessile.factors.totp import CodeRefused, Enrolment
 from sessile.fastapi import CurrentAccess
@@ -17,7 +18,7 @@ from sessile.kernel.decide import Active
 from sessile.server.access import FactorPath, Ours, Person, SteppingUp
 from sessile.server.ending import end_others
 from sessile.server.pages.render import HOME, CheckedForm, go, page, text
-from sessile.server.pages.sign_in import throttled, wait
+from sessile.server.pages.sign_in import credential_of, throttled, wait
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
 from sessile.web.access import Access
@@ -62,6 +63,27 @@ async def confirm_totp(
     return await _done(server, here, issued.active, form.get("end_others") == "yes", TEXTS.factors.added)
 
 
+@router.get("/passkey")
+async def ask_passkey(request: Request, server: Ours, active: SteppingUp) -> Response:
+    await server.factors.may_change(active)
+    return _passkey_form(request, active)
+
+
+@router.post("/passkey")
+async def add_passkey(
+    request: Request, server: Ours, active: SteppingUp, here: CurrentAccess, form: CheckedForm
+) -> Response:
+    name = text(form, "name")
+    try:
+        await server.passkeys.register(active, credential_of(form), name=name, client=here.client)
+    except PasskeyUnusable as error:
+        return _passkey_form(request, active, status=422, error=str(error).capitalize() + ".", name=name[:LONGEST_NAME])
+    except ValueError:
+        said = TEXTS.factors.name_wrong.format(maximum=LONGEST_NAME)
+        return _passkey_form(request, active, status=422, errors={"name": said}, name=name[:LONGEST_NAME])
+    return await _done(server, here, active, form.get("end_others") == "yes", TEXTS.passkey.added)
+
+
 @router.get("/{id}")
 async def show(id: FactorPath, request: Request, server: Ours, active: Person) -> Response:
     await server.factors.may_change(active)
@@ -99,6 +121,10 @@ async def _done(server: Server, here: Access, active: Active, others: bool, said
             said += " " + TEXTS.account.ended_others.format(count=count, when=TEXTS.instant(receipt.effective))
     here.data["notice"] = said
     return go(HOME)
+
+
+def _passkey_form(request: Request, active: Active, *, status: int = 200, **context: Any) -> Response:
+    return page(request, "passkey_add.html", status=status, active=active, longest=LONGEST_NAME, **context)
 
 
 def _begin_form(request: Request, active: Active, *, status: int = 200, **context: Any) -> Response:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
@@ -14,6 +16,7 @@ from sessile.kernel.decide import Active
 from sessile.kernel.principal import OPERATOR
 from sessile.kernel.reason import Cure, Reason
 from sessile.server.access import SteppingUp
+from sessile.server.pages.typed import keep_typed, typed_before
 from sessile.server.problems import FormRefused, respond, wants_page
 from sessile.server.state import Server, server_of
 from sessile.server.wording import TEXTS
@@ -47,6 +50,8 @@ def page(
         context.setdefault("person", {"name": active.session.principal, "operator": OPERATOR in active.session.scopes})
         context.setdefault("form_token", form_token(server.key, active.session.id))
         context.setdefault("session_id", active.session.id)
+    known = here is not None and request.method == "GET" and here.active is not None
+    context.setdefault("typed", typed_before(here, _asked(request)) if here and known else {})
     return HTMLResponse(server.templates.get_template(template).render(context, status=status), status)
 
 
@@ -116,8 +121,10 @@ async def render_problem(request: Request, problem: Problem) -> Response:
         return response
     if problem.cure == Cure.STEP_UP:
         # Back to the page that asked, or that had the form.
-        response = go(STEP_UP)
-        remember(server, response, asked if request.method == "GET" else _referring(request))
+        response, back = go(STEP_UP), asked if request.method == "GET" else _referring(request)
+        remember(server, response, back)
+        if request.method == "POST" and back is not None:
+            await _keep_form(request, back)
         return response
     if problem.reason == Reason.SUPERSEDED and request.method == "GET" and kept(request, server.retry_cookie) is None:
         # The browser holds the new token by now. Once: a browser that does not would go round in circles.
@@ -130,6 +137,15 @@ async def render_problem(request: Request, problem: Problem) -> Response:
     )  # fmt: skip
     response.raw_headers.extend(problem.headers)
     return response
+
+
+async def _keep_form(request: Request, path: str) -> None:
+    """What was typed into the form that was refused comes back after the step-up: if it was a form of ours."""
+    here: Access = request.scope["sessile"]
+    if here.active is None:
+        return
+    with contextlib.suppress(FormRefused, HTTPException):
+        keep_typed(here, path, dict(await checked_form(request, here.active)))
 
 
 def _referring(request: Request) -> str | None:

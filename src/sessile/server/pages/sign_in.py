@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
+import json
 from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.datastructures import FormData
 from starlette.responses import Response
 
+from sessile.factors.passkey import PasskeyRefused
 from sessile.factors.password import Busy, SignInFailed
 from sessile.factors.throttle import Throttled
 from sessile.fastapi import CurrentAccess
@@ -16,8 +18,9 @@ from sessile.kernel.decide import Active
 from sessile.kernel.reason import Reason
 from sessile.server.access import Ours
 from sessile.server.device import keep_device, shown_device
-from sessile.server.pages.render import HOME, LOGIN, checked_form, drop, go, keep, kept, page, remembered, text
+from sessile.server.pages.render import HOME, LOGIN, checked_form, drop, go, page, remembered, text
 from sessile.server.pages.why import why
+from sessile.server.presession import keep_presession, new_presession, shown_presession
 from sessile.server.problems import CrossSite, seconds_of
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
@@ -42,7 +45,7 @@ async def show_login(request: Request, server: Ours, here: CurrentAccess) -> Res
     """The form, and why one landed here."""
     result = here.result
     if isinstance(result, Active) and result.session.uid is not None:
-        return go(remembered(request) or HOME)
+        return _on(request, server)
     notice, tone = None, "info"
     if isinstance(result, Active) or result.reason is Reason.MISSING:
         if "signed-out" in request.query_params:
@@ -59,10 +62,7 @@ async def show_login(request: Request, server: Ours, here: CurrentAccess) -> Res
 @router.post("/login")
 async def sign_in(request: Request, server: Ours, here: CurrentAccess) -> Response:
     """Sign in by form. The browser must say where the form comes from, and that it was given it (review 23)."""
-    verdict = server.origins.judge("POST", OriginHeaders.of(request.scope["headers"]), strict=True)
-    if not verdict:
-        raise CrossSite(verdict.reason)
-    form = await request.form()
+    form = await _login_form(request, server)
     username = text(form, "username")[:256]
     if not _own_form(request, server, text(form, "form_token")):
         return _form(request, server, status=403, error=TEXTS.login.refused, username=username)
@@ -78,9 +78,31 @@ async def sign_in(request: Request, server: Ours, here: CurrentAccess) -> Respon
     except (Busy, Throttled) as error:
         return throttled(_form(request, server, status=429, error=wait(error), username=username), error)
     here.sign_in(issued)
-    response = go(remembered(request) or HOME)
-    keep_device(request, response, server, issued)
-    drop(response, server.return_cookie, server.form_cookie)
+    response = _on(request, server)
+    await keep_device(request, response, server, issued)
+    return response
+
+
+@router.post("/login/passkey")
+async def sign_in_by_passkey(request: Request, server: Ours, here: CurrentAccess) -> Response:
+    """Sign in by a passkey, which the page's script asked the browser for. No name is needed."""
+    form = await _login_form(request, server)
+    browser = shown_presession(request, server)
+    if browser is None or not _own_form(request, server, text(form, "form_token")):
+        return _form(request, server, status=403, error=TEXTS.login.refused)
+    try:
+        issued = await server.passkeys.sign_in(
+            credential_of(form), browser, client=here.client, replaces=await here.replaceable()
+        )
+    except PasskeyRefused:
+        response = _form(request, server, status=401, passkey_error=TEXTS.passkey.refused)
+        response.raw_headers.append(bearer_challenge())
+        return response
+    except Throttled as error:
+        return throttled(_form(request, server, status=429, passkey_error=wait(error)), error)
+    here.sign_in(issued)
+    response = _on(request, server)
+    await keep_device(request, response, server, issued)
     return response
 
 
@@ -117,29 +139,48 @@ def _after(error: Busy | Throttled) -> int:
     return seconds_of(error) if isinstance(error, Throttled) else RETRY_AFTER
 
 
+def credential_of(form: FormData) -> dict[str, Any]:
+    """The passkey's answer that the script put into the form; empty without script."""
+    try:
+        found = json.loads(text(form, "credential"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _on(request: Request, server: Server) -> Response:
+    response = go(remembered(request) or HOME)
+    drop(response, server.return_cookie, server.form_cookie)
+    return response
+
+
+async def _login_form(request: Request, server: Server) -> FormData:
+    """A form that signs in. The browser must say where it comes from (review 23). Raises CrossSite."""
+    verdict = server.origins.judge("POST", OriginHeaders.of(request.scope["headers"]), strict=True)
+    if not verdict:
+        raise CrossSite(verdict.reason)
+    return await request.form()
+
+
 def _form(request: Request, server: Server, *, status: int = 200, **context: Any) -> Response:
-    pre = kept(request, server.form_cookie) or ""
-    known = len(pre) == _PRE_LENGTH and pre.isascii()
-    if not known:
-        pre = secrets.token_urlsafe(_PRE_BYTES)
+    shown = shown_presession(request, server)
+    pre = shown or new_presession()
     demo = server.settings.demo
     response = page(
         request, "login.html", status=status, person=None, form_token=form_token(server.key, _LABEL + pre),
         insecure=_insecure(request, server), demo_people=demo.people if demo is not None else None, **context,
     )  # fmt: skip
-    if not known:
-        keep(response, server.form_cookie, pre)
+    if shown is None:
+        keep_presession(response, server, pre)
     return response
 
 
-_PRE_BYTES = 16
-_PRE_LENGTH = 22
 _LABEL = "login "
 
 
 def _own_form(request: Request, server: Server, presented: str) -> bool:
-    pre = kept(request, server.form_cookie)
-    return pre is not None and len(pre) == _PRE_LENGTH and check_form_token(server.key, _LABEL + pre, presented)
+    pre = shown_presession(request, server)
+    return pre is not None and check_form_token(server.key, _LABEL + pre, presented)
 
 
 def _insecure(request: Request, server: Server) -> bool:

@@ -5,18 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
+from starlette.datastructures import FormData
 from starlette.responses import Response
 
 from sessile.factors.enrolled import FRESH, second_factors
+from sessile.factors.passkey import PasskeyRefused
 from sessile.factors.password import Busy, SignInFailed
+from sessile.factors.recovery import RecoveryRefused
 from sessile.factors.throttle import Throttled
 from sessile.factors.totp import CodeRefused
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Requirement, demand
+from sessile.kernel.session import Client
+from sessile.receipt import Issued
 from sessile.server.access import Ours, SteppingUp
+from sessile.server.pages.codes import show_codes
 from sessile.server.pages.render import HOME, STEP_UP, CheckedForm, drop, go, page, remember, remembered, text
-from sessile.server.pages.sign_in import throttled, wait
+from sessile.server.pages.sign_in import credential_of, throttled, wait
+from sessile.server.pages.typed import keep_typed, purpose_of
 from sessile.server.proving import raising
 from sessile.server.state import Server, server_of
 from sessile.server.wording import TEXTS
@@ -26,9 +33,9 @@ router = APIRouter()
 
 SET_UP: Final = f"{HOME}/factors"
 """Where a second factor is added."""
-_KEPT: Final = "step_up"
-_LARGEST_KEPT: Final = 1_000
-Way = Literal["password", "totp"]
+Way = Literal["passkey", "totp", "recovery_code", "password"]
+_FIELDS: Final[dict[str, Way]] = {"credential": "passkey", "code": "totp", "recovery_code": "recovery_code"}
+"""What a form has that proves by something else than the password."""
 
 
 @router.get(STEP_UP)
@@ -38,7 +45,7 @@ async def ask(
 ) -> Response:  # fmt: skip
     ways = await _ways(server, active)
     if not ways:
-        return page(request, "second_factor.html", active=active, href=f"{SET_UP}/totp")
+        return page(request, "second_factor.html", active=active)
     return _form(request, server, here, active, ways, chosen)
 
 
@@ -47,52 +54,65 @@ async def step_up(
     request: Request, server: Ours, active: SteppingUp, here: CurrentAccess, form: CheckedForm
 ) -> Response:
     ways: list[Way] = await _ways(server, active) or ["password"]
-    chosen: Way = "totp" if text(form, "code") else "password"
+    chosen: Way = next((way for name, way in _FIELDS.items() if name in form), "password")
     try:
-        if chosen == "totp":
-            issued = await server.totp.step_up(active, text(form, "code")[:64], client=here.client)
-        else:
-            issued = await server.passwords.verify_again(active, text(form, "password"), client=here.client)
-    except SignInFailed:
-        return _form(request, server, here, active, ways, chosen, status=422, error=TEXTS.step_up.wrong)
-    except CodeRefused:
-        return _form(request, server, here, active, ways, chosen, status=422, error=TEXTS.step_up.wrong_code)
+        issued, replacement = await _prove(server, active, chosen, form, here.client)
+    except (SignInFailed, CodeRefused, PasskeyRefused, RecoveryRefused):
+        said = {
+            "password": TEXTS.step_up.wrong, "totp": TEXTS.step_up.wrong_code, "passkey": TEXTS.passkey.refused_here,
+            "recovery_code": TEXTS.recovery_codes.wrong,
+        }  # fmt: skip
+        return _form(request, server, here, active, ways, chosen, status=422, error=said[chosen])
     except (Busy, Throttled) as error:
         return throttled(_form(request, server, here, active, ways, chosen, status=429, error=wait(error)), error)
     here.sign_in(issued)
-    response = go(remembered(request) or HOME)
+    path = remembered(request) or HOME
+    if replacement:
+        response: Response = show_codes(request, issued.active, [replacement], path, replacement=True)
+    else:
+        response = go(path)
     drop(response, server.return_cookie)
     return response
+
+
+async def _prove(
+    server: Server, active: Active, way: Way, form: FormData, client: Client
+) -> tuple[Issued, str]:  # fmt: skip
+    """The session after the proof, and of a recovery code the one that takes its place."""
+    if way == "totp":
+        return await server.totp.step_up(active, text(form, "code")[:64], client=client), ""
+    if way == "passkey":
+        return await server.passkeys.step_up(active, credential_of(form), client=client), ""
+    if way == "recovery_code":
+        done = await server.recovery_codes.step_up(active, text(form, "recovery_code")[:64], client=client)
+        return done.issued, done.replacement
+    return await server.passwords.verify_again(active, text(form, "password"), client=client), ""
 
 
 def step_up_first(request: Request, here: Access, purpose: str, path: str, **typed: str) -> Response:
     """Ask for a proof, then go on to `path`. The session keeps what it is for and what was `typed` there."""
     response = go(STEP_UP)
     remember(server_of(request), response, path)
-    here.data[_KEPT] = {
-        "purpose": purpose, "path": path, "typed": {name: value[:_LARGEST_KEPT] for name, value in typed.items()},
-    }  # fmt: skip
+    keep_typed(here, path, typed, purpose=purpose)
     return response
-
-
-def typed_before(here: Access, path: str) -> dict[str, str]:
-    """What was typed on the page `path` before the step-up, once."""
-    kept = here.data.get(_KEPT)
-    if not isinstance(kept, dict) or kept.get("path") != path:
-        return {}
-    del here.data[_KEPT]
-    typed = kept.get("typed")
-    return typed if isinstance(typed, dict) else {}
 
 
 async def _ways(server: Server, active: Active) -> list[Way]:
     """How this session can prove its person, the one that helps most first. None: a second factor is to be set up."""
     factors = second_factors(await server.factors.of(active.session.uid or ""))
-    if await raising(server, active):
-        return ["totp"]
-    if not factors and await _below_policy(server, active) and _fresh(server, active):
+    below = await _below_policy(server, active)
+    higher = [_WAYS[method] for method in await raising(server, active)]
+    if higher and (below or active.session.assurance < 2):
+        return higher
+    if not factors and below and _fresh(server, active):
         return []
-    return ["password", "totp"] if Method.TOTP in factors else ["password"]
+    own: list[Way] = [_WAYS[method] for method in factors]
+    return [*(way for way in own if way == "passkey"), "password", *(way for way in own if way != "passkey")]
+
+
+_WAYS: Final[dict[Method, Way]] = {
+    Method.PASSKEY: "passkey", Method.TOTP: "totp", Method.RECOVERY_CODE: "recovery_code",
+}  # fmt: skip
 
 
 async def _below_policy(server: Server, active: Active) -> bool:
@@ -111,14 +131,13 @@ def _form(
     status: int = 200, **context: Any,
 ) -> Response:  # fmt: skip
     path = remembered(request)
-    kept = here.data.get(_KEPT)
-    if isinstance(kept, dict) and kept.get("path") == path:
-        purpose = str(kept.get("purpose"))
+    if said := purpose_of(here, path):
+        purpose = said
     elif path is not None and path.startswith("/console"):
         purpose = TEXTS.step_up.for_operator
     elif path is not None and path.startswith(SET_UP):
         purpose = TEXTS.step_up.for_factor
-    elif "totp" in ways[:1]:
+    elif ways[0] != "password" and active.session.assurance < 2:
         purpose = TEXTS.step_up.for_second_factor
     else:
         purpose = TEXTS.step_up.for_anything
