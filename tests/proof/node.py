@@ -47,8 +47,10 @@ class Node:
         if reason == "unavailable":
             self.away.add(started // BUCKET_NS)
             return
-        first, _ = self.denied.setdefault(number, {}).get(reason, (started, 0))
-        self.denied[number][reason] = (first, started)
+        # As it was answered: a check that waited may have begun before anybody asked for the revocation.
+        ended = time.monotonic_ns()
+        first, _ = self.denied.setdefault(number, {}).get(reason, (ended, 0))
+        self.denied[number][reason] = (first, ended)
 
     def report(self) -> dict[str, Any]:
         return {"checks": self.checks, "let_in": self.let_in, "denied": self.denied, "away": sorted(self.away)}

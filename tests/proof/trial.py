@@ -118,6 +118,8 @@ class Trial:
         self._returned: dict[int, int] = {}
         self._broken: list[tuple[int, int]] = []
         self.uncertain = 0
+        self.falsely: list[tuple[str, str]] = []
+        """Sessions that were denied without anybody's asking, and the reason given."""
 
     async def begin(self, count: int) -> None:
         """Sessions that every node checks from now on."""
@@ -130,6 +132,11 @@ class Trial:
             self._people[number] = name
             tokens[number] = str(issued.token)
         await asyncio.gather(*(node.watch(tokens) for node in self.nodes))
+
+    @property
+    def sessions(self) -> list[str]:
+        """Ids of all that were begun."""
+        return list(self._sessions.values())
 
     @property
     def revoked(self) -> int:
@@ -195,7 +202,9 @@ class Trial:
                 late += started > self._returned.get(int(number), started)
             for number, reasons in report["denied"].items():
                 asked = self._asked.get(int(number))
-                false += sum(asked is None or first < asked for first, _ in reasons.values())
+                wrong = [reason for reason, (first, _) in reasons.items() if asked is None or first < asked]
+                false += len(wrong)
+                self.falsely += [(self._sessions[int(number)], reason) for reason in wrong]
             away += sum(not self._was_broken(bucket * BUCKET_NS) for bucket in report["away"])
         return Outcome(len(self._returned), self.uncertain, checks, late, false, away)
 

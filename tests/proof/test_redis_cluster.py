@@ -1,0 +1,71 @@
+"""Several processes on a real cluster of three Valkey primaries, under load, while a slot is moved between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from sessile import Authority
+from tests.engines_redis import Cluster, cluster, valkey_binary
+from tests.proof.trial import Outcome, Trial, running
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def show(capsys: pytest.CaptureFixture[str], what: str, outcome: Outcome) -> None:
+    with capsys.disabled():
+        print(f"\n  Valkey, cluster of three, {what}: {outcome}")
+
+
+async def key_by_key(engine: Cluster, trial: Trial, partition: str, to: int) -> None:
+    """While it is under way, nothing in it is changed; the others go on."""
+    await asyncio.to_thread(engine.begin_move, partition, to)
+    revoking = asyncio.create_task(trial.revoke_some(0.15))
+    for _ in range(10_000):
+        await asyncio.sleep(0.02)
+        if not await asyncio.to_thread(engine.move_keys, 10):
+            break
+    await asyncio.to_thread(engine.end_move)
+    await revoking
+
+
+async def at_once(engine: Cluster, trial: Trial, partition: str, to: int) -> None:
+    revoking = asyncio.create_task(trial.revoke_some(0.15))
+    await asyncio.to_thread(engine.move_at_once, partition, to)
+    await revoking
+
+
+@pytest.mark.requirement("ASVS V7.4.1")
+@pytest.mark.parametrize("move", [key_by_key, at_once])
+async def test_a_slot_that_is_moved_away_and_back(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    move: Callable[[Cluster, Trial, str, int], Awaitable[None]],
+) -> None:
+    """Review 7: the server that had it goes on answering pings. Nobody is let in by what it was the last to say, and
+    nobody is told that he is not signed in while its keys are under way."""
+    directory = f"sqlite:///{tmp_path}/directory.db"
+    with cluster(valkey_binary(), tmp_path / "cluster") as engine:
+        async with running(
+            Authority(engine.url, directory=directory), [engine.url] * 2, options={"directory": directory}
+        ) as trial:
+            await trial.begin(120)
+            partition, _ = Counter(session[4] for session in trial.sessions).most_common(1)[0]
+            of = engine.owner(partition)
+            await trial.revoke_some(0.1)
+            for to in ((of + 1) % 3, (of + 2) % 3, of):
+                async with trial.fault():
+                    await move(engine, trial, partition, to)
+                assert engine.owner(partition) == to
+                await trial.revoke_some(0.05)
+            await asyncio.sleep(4)
+            await trial.revoke_some(0.1)
+            outcome = await trial.balance()
+    show(capsys, f"a slot moved three times, {move.__name__.replace('_', ' ')}", outcome)
+    assert outcome.revocations > 40
+    assert outcome.checks > 1000
+    assert (outcome.late_accepts, outcome.false_denials, outcome.unavailable_in_health) == (0, 0, 0), trial.falsely
