@@ -42,6 +42,7 @@ class Postgres:
         self.programs = programs
         self.data = folder / "data"
         self.port = free_port()
+        self._settings: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
     def make(self) -> None:
@@ -52,6 +53,8 @@ class Postgres:
         self._run([self.programs / "initdb", "-D", self.data, "-U", "sessile", "-A", "trust", "-E", "UTF8", "-N"])
 
     def start(self, *settings: str) -> None:
+        """With these settings, or those of the last time."""
+        settings = self._settings = settings or self._settings
         arguments = [
             self.programs / "postgres", "-D", self.data, "-p", str(self.port), "-k", self.folder,
             "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "log_min_messages=fatal",
@@ -100,6 +103,30 @@ class Postgres:
         """A new, empty one."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as db:
             db.execute(f'CREATE DATABASE "{name}"'.encode())
+
+    def standby(self, name: str, through: int, *settings: str) -> Postgres:
+        """A standby that follows this one, which runs, over a port (its own, or a proxy's to it); started."""
+        made = Postgres(self.folder.parent / name, self.programs)
+        made.folder.mkdir()
+        if os.getuid() == 0:
+            shutil.chown(made.folder, "nobody")
+        made._run([
+            self.programs / "pg_basebackup", "-D", made.data, "-h", "127.0.0.1", "-p", str(self.port), "-U", "sessile",
+            "-c", "fast", "-X", "stream",
+        ])  # fmt: skip
+        (made.data / "standby.signal").touch()
+        made.start(f"primary_conninfo={self.followed(name, through)}", f"cluster_name={name}", *settings)
+        return made
+
+    @staticmethod
+    def followed(name: str, port: int) -> str:
+        """What a standby of that name is told to follow."""
+        return f"host=127.0.0.1 port={port} user=sessile application_name={name}"
+
+    def sql(self, statement: str) -> list[tuple[object, ...]]:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as db:
+            cursor = db.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
 
     def copy_to(self, other: Path) -> None:
         """The data folder as it is; stop first."""

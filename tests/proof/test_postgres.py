@@ -139,3 +139,89 @@ async def test_a_session_begun_at_one_node_is_accepted_at_another_at_once(engine
         for number in range(100):
             issued = await here.begin(f"person-{number}", method="password")
             assert await there.check(issued.token)
+
+
+# -- a quorum of standbys -----------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Three members, `one` the primary, over a proxy for each pair that replicates."""
+
+    def __init__(self, one: Postgres, two: Postgres, three: Postgres, links: list[Proxy]) -> None:
+        self.one, self.two, self.three = one, two, three
+        self.links = links
+
+    def members(self, *engines: Postgres, database: str = "postgres") -> str:
+        hosts = ",".join(f"127.0.0.1:{engine.port}" for engine in engines)
+        return f"postgresql://sessile@{hosts}/{database}?reach=quorum"
+
+    def isolate(self) -> None:
+        """The primary lives on, and answers whoever asks it; no standby hears of it any more."""
+        for link in self.links:
+            link.swallow()
+
+    def promote(self) -> tuple[Postgres, Postgres]:
+        """As a failover manager does: of those that are left, the one with most; the other follows it."""
+        new, other = sorted((self.two, self.three), key=_received, reverse=True)
+        name = other.folder.name
+        new.sql("SELECT pg_promote(true, 30)")
+        # Set in the command line by the fixture: what is set by ALTER SYSTEM would not count.
+        other.stop()
+        other.start(f"primary_conninfo={other.followed(name, new.port)}", f"cluster_name={name}", *_waits_for(name))
+        return new, other
+
+
+def _received(engine: Postgres) -> int:
+    return int(str(engine.sql("SELECT pg_last_wal_receive_lsn() - '0/0'::pg_lsn")[0][0]))
+
+
+def _waits_for(name: str) -> list[str]:
+    others = ", ".join(each for each in ("one", "two", "three") if each != name)
+    return [f"synchronous_standby_names=ANY 1 ({others})"]
+
+
+@contextlib.asynccontextmanager
+async def cluster() -> AsyncIterator[Cluster]:
+    with new_postgres("cluster_name=one", *_waits_for("one")) as one:
+        async with contextlib.AsyncExitStack() as stack:
+            links, standbys = [], []
+            for name in ("two", "three"):
+                link = await stack.enter_async_context(Proxy(("127.0.0.1", one.port), b"START_REPLICATION").run())
+                standby = await asyncio.to_thread(one.standby, name, link.port, *_waits_for(name))
+                stack.callback(standby.stop, signal.SIGQUIT)
+                links.append(link)
+                standbys.append(standby)
+            try:
+                yield Cluster(one, *standbys, links)
+            finally:
+                one.stop(signal.SIGQUIT)
+
+
+@pytest.mark.requirement("ASVS V7.4.1")
+async def test_an_old_primary_that_is_alive_and_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Review 2: a standby is promoted while the old primary lives on and answers whoever still asks it. Its pings get
+    no majority any more: a node that knows only it lets nobody in; those that know all members follow the new one."""
+    async with cluster() as engines:
+        old, everywhere = engines.members(engines.one), engines.members(engines.one, engines.two, engines.three)
+        async with running(Authority(everywhere), [old, everywhere, everywhere]) as trial:
+            await trial.begin(75)
+            await trial.revoke_some(0.2)
+            healthy = await trial.balance()
+            async with trial.fault():
+                engines.isolate()
+                await asyncio.to_thread(engines.promote)
+                assert engines.one.sql("SELECT pg_is_in_recovery()") == [(False,)]
+                await trial.revoke_some(0.4)
+                isolated = await trial.balance()
+            promoted = [await trial.last_let_in(node) for node in (0, 1, 2)]
+            await asyncio.sleep(1)
+            later = [await trial.last_let_in(node) for node in (0, 1, 2)]
+    show(capsys, "three members, in health", healthy)
+    show(capsys, "the old primary alive and alone", isolated)
+    assert (healthy.late_accepts, healthy.false_denials, healthy.unavailable_in_health) == (0, 0, 0)
+    assert isolated.revocations > 30
+    assert (isolated.late_accepts, isolated.false_denials) == (0, 0)
+    assert trial.reaches == {"quorum"}
+    assert later[0] == promoted[0], "who knows only the old primary lets nobody in"
+    assert later[1] > promoted[1], "who knows all members follows the new one"
+    assert later[2] > promoted[2]

@@ -53,7 +53,7 @@ class Process:
     def _start(self) -> None:
         self.process = subprocess.Popen(
             self._arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
         )  # fmt: skip
 
     async def ask(self, **command: Any) -> dict[str, Any]:
@@ -116,10 +116,12 @@ class Trial:
         self._people: dict[int, str] = {}
         self._asked: dict[int, int] = {}
         self._returned: dict[int, int] = {}
-        self._broken: list[tuple[int, int]] = []
+        self._broken: list[list[int]] = []
         self.uncertain = 0
         self.falsely: list[tuple[str, str]] = []
         """Sessions that were denied without anybody's asking, and the reason given."""
+        self.reaches: set[str] = set()
+        """What the receipts said had acknowledged."""
 
     async def begin(self, count: int) -> None:
         """Sessions that every node checks from now on."""
@@ -155,9 +157,10 @@ class Trial:
         while True:
             try:
                 if whole:
-                    await self.authority.revoke(principal=self._people[number], cause="trial")
+                    receipt = await self.authority.revoke(principal=self._people[number], cause="trial")
                 else:
-                    await self.authority.revoke(session=self._sessions[number], cause="trial")
+                    receipt = await self.authority.revoke(session=self._sessions[number], cause="trial")
+                self.reaches.add(receipt.reach)
                 break
             except (RevocationUncertain, StoreUnavailable):
                 self.uncertain += 1
@@ -185,11 +188,12 @@ class Trial:
     @contextlib.asynccontextmanager
     async def fault(self) -> AsyncIterator[None]:
         """While something is broken, and until it has recovered, a store may be unavailable."""
-        began = time.monotonic_ns()
+        span = [time.monotonic_ns(), 1 << 63]
+        self._broken.append(span)
         try:
             yield
         finally:
-            self._broken.append((began, time.monotonic_ns() + RECOVERY_NS))
+            span[1] = time.monotonic_ns() + RECOVERY_NS
 
     async def balance(self) -> Outcome:
         """Let the nodes look once more at everything, then count."""
@@ -207,6 +211,11 @@ class Trial:
                 self.falsely += [(self._sessions[int(number)], reason) for reason in wrong]
             away += sum(not self._was_broken(bucket * BUCKET_NS) for bucket in report["away"])
         return Outcome(len(self._returned), self.uncertain, checks, late, false, away)
+
+    async def last_let_in(self, node: int) -> int:
+        """When a node last let anybody in."""
+        instants = (await self.nodes[node].ask(do="report"))["let_in"].values()
+        return max(instants, default=0)
 
     def _was_broken(self, instant: int) -> bool:
         return any(began - BUCKET_NS <= instant <= ended for began, ended in self._broken)

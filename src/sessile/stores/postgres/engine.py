@@ -25,6 +25,13 @@ BORN = (
 LIFE = f"CASE WHEN pg_is_in_recovery() THEN '' ELSE concat({BORN}, '/', j.tableoid) END"
 NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 """Microseconds since 1970."""
+STANDBYS = "current_setting('synchronous_standby_names')"
+"""Whose acknowledgement a commit waits for."""
+DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', {local})"
+    " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+)
+"""What was acknowledged survives the engine's end, whatever its default is."""
 
 
 def last(schema: str) -> str:
@@ -33,18 +40,16 @@ def last(schema: str) -> str:
 
 
 def begin(schema: str, *, read_only: bool) -> str:
-    """The statements that begin a transaction, in one round trip. The last one tells the life and the clock."""
+    """The statements that begin a transaction, in one round trip. The last one tells the life, the clock and
+    whose acknowledgement a commit waits for."""
     mode = "ISOLATION LEVEL REPEATABLE READ READ ONLY" if read_only else "ISOLATION LEVEL READ COMMITTED READ WRITE"
     milliseconds = int(STATEMENT_SECONDS * 1000)
-    durable = (
-        "SELECT set_config('synchronous_commit', 'on', true)"
-        " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write');"
-    )
-    look = f"SELECT {LIFE}, {NOW} FROM {last(schema)}"  # noqa: S608 - names of our own
+    durable = DURABLE.format(local="true")
+    look = f"SELECT {LIFE}, {NOW}, {STANDBYS} FROM {last(schema)}"  # noqa: S608 - names of our own
     return (
         f"BEGIN {mode}; SET LOCAL search_path = {schema}; SET LOCAL statement_timeout = {milliseconds};"
         f" SET LOCAL idle_in_transaction_session_timeout = {5 * milliseconds};"
-        f" {'' if read_only else durable} {look}"
+        f" {'' if read_only else durable + ';'} {look}"
     )  # fmt: skip
 
 

@@ -24,8 +24,8 @@ from sessile.clock import Clock
 from sessile.errors import SessileError
 from sessile.follow import PINGS_PER_DELTA, Follower
 from sessile.stores import limits
-from sessile.stores.postgres.address import Address
-from sessile.stores.postgres.engine import LIFE, abandon, last, said
+from sessile.stores.postgres.address import Address, is_majority
+from sessile.stores.postgres.engine import DURABLE, LIFE, STANDBYS, abandon, last, said
 from sessile.trust import Facts, Mark
 
 logger = logging.getLogger("sessile")
@@ -53,17 +53,20 @@ class Listener:
 
     Args:
         learned: is told Δ, in nanoseconds, whenever it is another one.
+        moved: is called when another life of the engine is followed, or another engine: what still waits for the one
+            before waits in vain.
         raise_everyone: raise everybody's epochs, unless `raised` (`Told.raised`) changed meanwhile.
     """
 
     def __init__(
         self, address: Address, follower: Follower, clock: Clock, learned: Callable[[int], None],
-        raise_everyone: Callable[[str, str], Awaitable[None]],
+        moved: Callable[[], None], raise_everyone: Callable[[str, str], Awaitable[None]],
     ) -> None:  # fmt: skip
         self._address = address
         self._follower = follower
         self._clock = clock
         self._learned = learned
+        self._moved = moved
         self._raise_everyone = raise_everyone
         self._channel = f"sessile_{address.schema}"
         # Per address: what the poolers' said is asked over the same way as everything else.
@@ -74,6 +77,7 @@ class Listener:
         self._row: list[bytes | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._nonces: dict[str, asyncio.Future[None]] = {}
+        self._warned: str | None = None
         self._raised_seen: str | None = None
         self._complaint = ""
         self.life: str | None = None
@@ -83,6 +87,8 @@ class Listener:
         self.queue = 0.0
         self.strict = False
         """Announcements do not reach this process: every check asks the engine."""
+        self.vetted_lives = 0
+        """How often an engine was looked at, and found good."""
         self.vetted = asyncio.Event()
         """The engine was looked at."""
         self.wake = asyncio.Event()
@@ -90,7 +96,9 @@ class Listener:
 
     async def run(self) -> None:
         """Follow, lose it, follow again; until it is cancelled."""
+        failed = 0
         while True:
+            known = self.vetted_lives
             try:
                 await self._follow()
             except (psycopg.Error, OSError, Lost, SessileError, TimeoutError) as error:
@@ -100,6 +108,12 @@ class Listener:
             finally:
                 self._let_go()
             self.wake.clear()
+            failed = 0 if known != self.vetted_lives else failed + 1
+            if failed:
+                # Another host may be the primary by now. Each is tried before there is a pause.
+                self._address.turn()
+                if failed % self._address.hosts:
+                    continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), self._follower.backoff(random.random()))  # noqa: S311
 
@@ -113,7 +127,13 @@ class Listener:
     async def _follow(self) -> None:
         connection = self._connection = await self._connect(self._address.listen)
         connection.add_notify_handler(lambda notify: self._notified(notify.payload))
+        connection.add_notice_handler(self._noticed)
+        self._warned = None
         async with asyncio.timeout(2 * limits.CONNECT_SECONDS):
+            if self._address.quorum:
+                # A ping that no majority answers is given up by the engine too: else it would wait there for ever.
+                timeout = f"SET statement_timeout = {int(limits.STATEMENT_SECONDS * 1000)}"
+                await connection.execute(f"{timeout}; {DURABLE.format(local='false')}".encode())
             await connection.execute(f'LISTEN "{self._channel}"'.encode())
             if not await self._hears(connection):
                 self._complain(
@@ -143,6 +163,7 @@ class Listener:
         try:
             other = await self._connect(self._address.main)
             async with other:
+                await other.execute(f"SET statement_timeout = {int(limits.STATEMENT_SECONDS * 1000)}".encode())
                 await other.execute("SELECT pg_notify(%s, %s)", (self._channel, f"? {nonce}"))
             with self._hearing(connection), contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(arrived), limits.SELF_TEST_SECONDS)
@@ -171,7 +192,10 @@ class Listener:
             follower.adopt(told.facts)
         self._raised_seen = told.raised
         self._learn(told)
-        self.life = told.life
+        if told.life != self.life:
+            self.life = told.life
+            self._moved()
+        self.vetted_lives += 1
         self.vetted.set()
 
     async def _ask(self, connection: psycopg.AsyncConnection[Any], known: Mark) -> tuple[Told, str | None]:
@@ -182,6 +206,7 @@ class Listener:
         )
         cursor = await connection.execute(sql.encode(), {"n": known.number})
         row = await cursor.fetchone()
+        self._no_warning()
         if row is None:
             raise Lost("there is no journal")
         told = self._told([None if value is None else str(value).encode() for value in row])
@@ -189,17 +214,28 @@ class Listener:
         return told, known.head if known.number == 0 or oldest > known.number else past
 
     def _told(self, row: list[bytes | None]) -> Told:
-        pid, channels, system, life, mark, head, delta, raised, queue = (
-            "" if value is None else value.decode() for value in row[:9]
+        pid, channels, system, life, mark, head, delta, raised, queue, standbys = (
+            "" if value is None else value.decode() for value in row[:10]
         )
         if not life:
             raise Lost("it is a standby: name the primary")
         if self._channel not in channels.split(",") and not self.strict:
             raise Lost("the subscription is gone")
+        if self._address.quorum and not is_majority(standbys):
+            raise Lost(f"reach=quorum, but synchronous_standby_names = '{standbys}' is no majority: ANY 1 (two, three)")
         facts = Facts(
             identity=life, mark=int(mark), head=head, delta=int(delta), connection=f"{pid}/{channels}/{system}"
         )
         return Told(facts, life, raised, float(queue))
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        # A commit that gave up waiting for the standbys says so in a warning, and then reports success.
+        if notice.severity_nonlocalized == "WARNING":
+            self._warned = notice.message_primary or "a warning"
+
+    def _no_warning(self) -> None:
+        if self._warned is not None:
+            raise Lost(f"no majority answered ({self._warned})")
 
     def _learn(self, told: Told) -> None:
         self.queue = told.queue
@@ -282,6 +318,7 @@ class Listener:
         self._asked = self._row = None
         if number is None or row is None:
             raise Lost("an answer without a question")
+        self._no_warning()
         told = self._told(row)
         if not self._follower.pong(number, told.facts):
             raise Lost("it is another engine, or another connection to it")
@@ -321,5 +358,5 @@ def _facts(schema: str, *, quorum: bool) -> bytes:
     return (
         "SELECT pg_backend_pid(), (SELECT string_agg(c, ',' ORDER BY c) FROM pg_listening_channels() c),"  # noqa: S608
         f" (SELECT system_identifier FROM pg_control_system()), {LIFE}, j.n, j.head, e.trust, e.raised,"
-        f" pg_notification_queue_usage(), {beat} AS beat FROM {schema}.everyone e CROSS JOIN {last(schema)}"
+        f" pg_notification_queue_usage(), {STANDBYS}, {beat} AS beat FROM {schema}.everyone e CROSS JOIN {last(schema)}"
     ).encode()

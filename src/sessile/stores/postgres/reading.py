@@ -134,13 +134,13 @@ class Readers:
         try:
             answer = await line.ask(question, key)
         except psycopg.Error as error:
-            await self._drop(line)
+            self._drop(line)
             raise translated(error) from error
         except BaseException:
-            await self._drop(line)
+            self._drop(line)
             raise
-        if self._closed:
-            await self._drop(line)
+        if self._closed or line.old:
+            self._drop(line)
         else:
             self._idle.append(line)
         return answer
@@ -156,7 +156,7 @@ class Readers:
         for line in asking:
             if line.since is not None and loop.time() - line.since > limits.STATEMENT_SECONDS:
                 line.hang_up()
-        if asking and not self._closed:
+        if asking:
             self._look_again()
 
     async def _new(self) -> _Line:
@@ -167,16 +167,20 @@ class Readers:
         self._all.add(line)
         return line
 
-    async def _drop(self, line: _Line) -> None:
+    def _drop(self, line: _Line) -> None:
         self._all.discard(line)
-        await line.close()
+        line.close()
 
-    async def close(self) -> None:
-        self._closed = True
-        if self._watch is not None:
-            self._watch.cancel()
+    def renew(self) -> None:
+        """Another host is followed, or another life of the engine: ask there from now on."""
         while self._idle:
-            await self._drop(self._idle.pop())
+            self._drop(self._idle.pop())
+        for line in self._all:
+            line.old = True
+
+    def close(self) -> None:
+        self._closed = True
+        self.renew()
 
     def abandon(self) -> None:
         """In a forked child: not used any more."""
@@ -211,6 +215,8 @@ class _Line:
         self._result: pq.abc.PGresult | None = None
         self._asked: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
+        self.old = False
+        """Not to be asked again, once it has answered."""
         self.since: float | None = None
         """When the question was asked that is not answered yet, by the loop's clock."""
         self._pgconn.nonblocking = 1
@@ -297,9 +303,9 @@ class _Line:
     def hang_up(self) -> None:
         hang_up(self._connection)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self._deaf()
-        await self._connection.close()
+        self._connection.pgconn.finish()
 
     def _deaf(self) -> None:
         # libpq closes what is broken by itself: its number may be another connection's in the next turn.

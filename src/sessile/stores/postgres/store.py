@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 import psycopg
@@ -49,14 +49,22 @@ class _Running:
         self.changes = Threads(address, limits.WRITERS, "writer", wall, store.tell)
         self.endings = Threads(address, limits.ENDINGS, "ending", wall, store.tell)
         self.lists = Threads(address, limits.LISTS, "reader", wall, store.tell)
-        self.listener = Listener(address, store.follower, store.clock, store.learn_delta, store.raise_everyone)
+        self.listener = Listener(
+            address, store.follower, store.clock, store.learn_delta, self.moved, store.raise_everyone
+        )
         self.task: asyncio.Task[None] | None = None
+
+    def moved(self) -> None:
+        """Leave the engine that was followed before."""
+        self.readers.renew()
+        for threads in (self.changes, self.endings, self.lists):
+            threads.hang_up()
 
     async def close(self) -> None:
         if self.task is not None:
             self.task.cancel()
             await asyncio.wait((self.task,))
-        await self.readers.close()
+        self.readers.close()
         for threads in (self.changes, self.endings, self.lists):
             await asyncio.to_thread(threads.close)
 
@@ -84,6 +92,7 @@ class PostgresStore(SQLStore):
 
     def __init__(self, url: str, *, clock: Clock, create: bool = True) -> None:
         self.address = parse(url)
+        self._reach: Literal["engine", "quorum"] = "quorum" if self.address.quorum else "engine"
         self.delta = timedelta(0)
         self.clock = clock
         self.wall: Callable[[], datetime] | None = None if isinstance(clock, SystemClock) else clock.now
@@ -118,11 +127,16 @@ class PostgresStore(SQLStore):
 
     async def _wait_for(self, until: float) -> None:
         complain = time.monotonic()
+        attempt = 0
         while True:
+            attempt += 1
             try:
                 return await asyncio.to_thread(prepare, self.address, create=self._create)
             except psycopg.Error as error:
                 now = time.monotonic()
+                self.address.turn()
+                if attempt < self.address.hosts:
+                    continue
                 if now >= until:
                     raise translated(error) from error
                 if now >= complain:
@@ -201,6 +215,7 @@ class PostgresStore(SQLStore):
                 if self.follower.admits(asked, life, mark):
                     return
         running.listener.wake.set()
+        running.readers.renew()
         raise StoreUnavailable("this PostgreSQL was started anew, or went back in time: it is looked at first")
 
     # -- ways to the engine -------------------------------------------------------------------------------------
@@ -244,7 +259,7 @@ class PostgresStore(SQLStore):
     async def _end(self, work: Callable[..., Ended], *args: object) -> Ended:
         running = await self._ready()
         done = await self._done(running, running.endings, work, *args)
-        return msgspec.structs.replace(done.result, at=done.at)
+        return msgspec.structs.replace(done.result, at=done.at, reach=self._reach)
 
     async def _done(self, running: _Running, threads: Threads, work: Callable[..., T], *args: object) -> Done[T]:
         try:

@@ -18,7 +18,7 @@ import psycopg
 from sessile.errors import Conflict, StoreUnavailable
 from sessile.kernel.event import Event
 from sessile.stores import limits
-from sessile.stores.postgres.address import Address
+from sessile.stores.postgres.address import Address, is_majority
 from sessile.stores.postgres.dialect import Db
 from sessile.stores.postgres.engine import NOW, abandon, begin, connect, hang_up, translated
 from sessile.stores.postgres.transaction import Transaction
@@ -72,6 +72,11 @@ class Threads:
     async def read(self, work: Callable[[Db, datetime], T], life: str) -> T:
         """Run a read, of one instant. Raises as `change`."""
         return await self._run(lambda db: self._look(db, work, life))
+
+    def hang_up(self) -> None:
+        """End every connection, under whoever waits for an answer: it is asked again, elsewhere."""
+        for connection in tuple(self._open):
+            hang_up(connection)
 
     def close(self) -> None:
         """Finish what was accepted. Blocks."""
@@ -187,13 +192,20 @@ class Threads:
             pass
         found = cursor.fetchone()
         if found is None or not found[0] or (life is not None and found[0] != life):
+            self._drop()  # the next one is to whom is followed by then
             raise StoreUnavailable("this PostgreSQL was started anew or is a standby: it is looked at first")
+        if self._address.quorum and not is_majority(found[2]):
+            raise StoreUnavailable(f"synchronous_standby_names = '{found[2]}' is no majority")
         return datetime_of(found[1])
 
     def _change(self, db: psycopg.Connection[Any], work: Callable[[Transaction], T], life: str | None) -> Done[T]:
         tx = Transaction(db, self._address.schema, self._begin(db, self._write, life), self._wall)
         result = work(tx)
         self._own.warned = None
+        if self._address.quorum:
+            # A commit whose wait for the standbys is cut short is one all the same, here alone, and is announced: nodes
+            # would take the next primary, which has never heard of it, for one that went back in time.
+            db.execute("SET LOCAL statement_timeout = 0")
         cursor = db.execute(f"COMMIT; SELECT {NOW}".encode())
         if self._own.warned is not None:
             raise StoreUnavailable(f"committed, but perhaps not on a standby ({self._own.warned}): repeat it")
