@@ -38,7 +38,7 @@ class Factors:
     cancel: str = "Cancel"
     scan_title: str = "Scan this with your app"
     scan: str = "Add an account in the app and let it take this picture."
-    picture: str = "QR code with the secret for your app"
+    picture: str = "QR picture with the secret for your app"
     secret: str = "No camera? Type this secret instead"
     secret_hint: str = "Keep it to yourself: whoever has it can make your codes."
     code: str = "Code"
@@ -60,7 +60,7 @@ class Factors:
 
 @dataclass(frozen=True, slots=True)
 class Passkey:
-    sign_in: str = "Sign in with a passkey"
+    sign_in: str = "Use a passkey"
     refused: str = "This passkey was not accepted. Try again, or sign in with your password."
     refused_here: str = "This passkey was not accepted. Try again, or confirm in another way."
     not_done: str = (
