@@ -1,4 +1,4 @@
-"""The device cookie: a browser on which somebody signed in before is no stranger to the throttle."""
+"""The device cookie: a browser on which somebody signed in before is no stranger to the throttle, nor to its person."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import Request
 from starlette.responses import Response
 
+from sessile.kernel.event import Event, EventName, actor_of
 from sessile.receipt import Issued
 from sessile.server.state import Server
 from sessile.web import cookie as cookies
@@ -20,11 +21,22 @@ def shown_device(request: Request, server: Server) -> str | None:
     return value.decode("latin-1") if isinstance(value, bytes) else None
 
 
-def keep_device(request: Request, response: Response, server: Server, issued: Issued) -> None:
-    """Remember this browser for the person who signed in. It signs nobody in and names nobody."""
-    uid = issued.active.session.uid or ""
+async def keep_device(request: Request, response: Response, server: Server, issued: Issued) -> None:
+    """Remember this browser for the person who signed in. It signs nobody in and names nobody.
+
+    A new one is an event, of which the person is told by mail. It is written before the browser gets its session:
+    nobody signs in anew unheard.
+    """
+    session = issued.active.session
+    uid = session.uid or ""
     shown = shown_device(request, server)
     if server.throttle.device_id(shown, uid) is None:
         shown = server.throttle.new_device(uid)
+        await server.authority.store.record(
+            Event(
+                name=EventName.DEVICE_ADDED, principal=session.principal, uid=uid, session=session.id,
+                by=actor_of(issued.active),
+            )
+        )  # fmt: skip
     name, header = server.device_cookie.set_header(shown or "")
     response.raw_headers.append((name, header + b"; Max-Age=%d" % KEPT))

@@ -108,7 +108,7 @@ class Notices:
         except NotFound:
             return None
         contact = self._mail.contact
-        sign = (words.sign_contact if contact else words.sign).format(origin=self._origin, contact=contact)
+        sign = (words.sign_contact if contact else words.sign).format(host=place["host"], contact=contact)
         return subject, "\n\n".join((words.hello.format(name=principal.name), said, f"-- \n{sign}")) + "\n"
 
     async def _is_new(self, event: Event, mail: Mail) -> bool:

@@ -33,9 +33,10 @@ class Reaching:
 
 
 def reaching(
-    settings: Settings, authority: Authority, passwords: Passwords, factors: Factors, throttle: Throttle,
-    totp: Totp, codes: RecoveryCodes,
+    settings: Settings, authority: Authority, passwords: Passwords, factors: Factors, throttle: Throttle
 ) -> Reaching:  # fmt: skip
+    totp, codes = Totp(factors), RecoveryCodes(factors)
+
     async def prove(principal: Principal, code: str, client: Client | None) -> Proved | None:
         """A code of an app is short and of digits, a recovery code is neither: only one of them is counted."""
         plain = "".join(char for char in code if char.isalnum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,21 +15,28 @@ from argon2 import PasswordHasher
 from fastapi import Request
 
 from sessile.clock import Clock
+from sessile.factors.addresses import Addresses
+from sessile.factors.blocklist import Blocklist
 from sessile.factors.enrolled import Factors
 from sessile.factors.passkey import Passkeys
 from sessile.factors.password import Passwords
 from sessile.factors.recovery import RecoveryCodes
+from sessile.factors.reset import Reset
 from sessile.factors.sealing import Seal
 from sessile.factors.throttle import Throttle
 from sessile.factors.totp import Totp
 from sessile.server.key import open_keys
+from sessile.server.reaching import Reaching, reaching
 from sessile.server.settings import Settings
+from sessile.server.strength import Strength
 from sessile.server.wording import TEXTS
 from sessile.web.client import TrustedPeers
 from sessile.web.cookie import CookieSpec
 from sessile.web.csrf import OriginRule
 
 FOLDER: Final = Path(__file__).parent
+logger = logging.getLogger("sessile")
+_NOT_OPEN: Final = "the server was not opened: run it with its lifespan"
 
 
 class Server:
@@ -37,7 +45,9 @@ class Server:
     def __init__(self, settings: Settings, *, clock: Clock | None = None, hasher: PasswordHasher | None = None) -> None:
         self.settings = settings
         self.authority = settings.authority(clock=clock)
-        self.passwords = Passwords(self.authority, hasher=hasher)
+        listed = None if settings.password_list is None else Blocklist.read(settings.password_list)
+        self.passwords = Passwords(self.authority, hasher=hasher, blocklist=listed)
+        self.strength = Strength()
         self.cookie = CookieSpec(name=settings.cookie_name)
         self.return_cookie = CookieSpec(name=_beside(settings.cookie_name, "return"))
         """Where to go on after signing in: a checked path (decision 0004)."""
@@ -47,6 +57,10 @@ class Server:
         """Says that its person signed in on this browser before: a way in while others guess."""
         self.retry_cookie = CookieSpec(name=_beside(settings.cookie_name, "retry"))
         """Says that a page was asked for again because of a superseded token."""
+        self.reset_cookie = CookieSpec(name=_beside(settings.cookie_name, "reset"))
+        """The secret of a link to set a new password, taken off the address."""
+        self.confirm_cookie = CookieSpec(name=_beside(settings.cookie_name, "confirm"))
+        """The same of a link to confirm an e-mail address."""
         self.trusted = TrustedPeers(settings.trusted_proxies)
         self.origins = OriginRule(public=settings.origins)
         self.templates = jinja2.Environment(
@@ -56,6 +70,7 @@ class Server:
         self.checks: Counter[str] = Counter()
         """Requests by the outcome of their check, in this process: `active`, or why denied."""
         self._opened: _Opened | None = None
+        self._reaching: Reaching | None = None
 
     async def open(self) -> None:
         """Raises KeyUnusable, StoreUnavailable, Conflict: the server cannot start; the message names the cure."""
@@ -70,7 +85,16 @@ class Server:
             Passkeys(factors, keys[-1], origins=self.settings.origins, name=issuer), RecoveryCodes(factors), throttle,
         )  # fmt: skip
 
+        self._reaching = reaching(self.settings, self.authority, self.passwords, factors, throttle)
+        if self._reaching.courier is None:
+            logger.info("no mail is sent: SESSILE_SMTP is not set; `sessile user passwd NAME --link` prints a link")
+        else:
+            self._reaching.courier.start()
+
     async def close(self) -> None:
+        if self._reaching is not None and self._reaching.courier is not None:
+            await self._reaching.courier.close()
+        self.strength.close()
         await self.authority.close()
 
     @property
@@ -98,9 +122,23 @@ class Server:
         return self._made.throttle
 
     @property
+    def addresses(self) -> Addresses:
+        return self.reaching.addresses
+
+    @property
+    def reset(self) -> Reset:
+        return self.reaching.reset
+
+    @property
+    def reaching(self) -> Reaching:
+        if self._reaching is None:
+            raise RuntimeError(_NOT_OPEN)
+        return self._reaching
+
+    @property
     def _made(self) -> _Opened:
         if self._opened is None:
-            raise RuntimeError("the server was not opened: run it with its lifespan")
+            raise RuntimeError(_NOT_OPEN)
         return self._opened
 
     def now(self) -> datetime:

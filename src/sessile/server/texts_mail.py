@@ -20,8 +20,8 @@ class Mails:
     hello: str = "Hello {name},"
     where: str = "on {when}, from {place}"
     when: str = "on {when}"
-    sign: str = "This mail was sent by {origin}, since you have an account there. Nobody reads answers to it."
-    sign_contact: str = "This mail was sent by {origin}, since you have an account there. Questions: {contact}"
+    sign: str = "{host} sent this mail, since you have an account there. Nobody reads answers to it."
+    sign_contact: str = "{host} sent this mail, since you have an account there. Questions: {contact}"
     fine: str = "If this was you, there is nothing to do."
     object: str = (
         "If it was not you: set a new password at once. It ends every session, whoever has it.\n\n    {forgot}\n\n"

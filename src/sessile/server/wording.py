@@ -176,7 +176,8 @@ class Wording(Texts):
 
     def _why_revoked(self, denied: Denied, when: str, person: str | None, device: str) -> str:
         land = self.landing
-        known = {"logout": land.signed_out, "replaced": land.replaced, "limit": land.limit, "password": land.password}
+        known = {"logout": land.signed_out, "replaced": land.replaced, "limit": land.limit, "password": land.password,
+                 "recovery": land.password}  # fmt: skip
         if denied.cause in known:
             return known[denied.cause].format(when=when)
         if denied.by is not None and denied.by == person:

@@ -15,6 +15,7 @@ from sessile.server.api import (
     keys,
     password,
     principals,
+    recovery,
     revocations,
     revoke,
     session,
@@ -27,8 +28,8 @@ PREFIX: Final = "/api/v1"
 def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
-        session, sessions, password, factors, principals, revocations, containments, delegations, keys, revoke,
-        introspect, events,
+        session, sessions, password, recovery, factors, principals, revocations, containments, delegations, keys,
+        revoke, introspect, events,
     ]  # fmt: skip
     for noun in nouns:
         found.include_router(noun.router)
