@@ -17,7 +17,6 @@ from sessile.errors import (
 )
 from sessile.factors.links import LinkOver
 from sessile.factors.passkey import PasskeyRefused, PasskeyUnusable
-from sessile.factors.links import LinkOver
 from sessile.factors.password import Busy, SignInFailed, WeakPassword
 from sessile.factors.recovery import RecoveryRefused
 from sessile.factors.reset import SecondProofNeeded
