@@ -56,12 +56,14 @@ def change(store: SQLiteStore, script: str) -> None:
         ("UPDATE event SET chain = zeroblob(32) WHERE seq = 2", 2),
         ("UPDATE event SET uid = 'prn_other' WHERE seq = 3", 3),
         ("UPDATE event SET session = NULL WHERE seq = 7", 7),
+        ("UPDATE event SET name = 'session.begun' WHERE seq = 4", 4),
+        ("UPDATE event SET at = at + 1 WHERE seq = 5", 5),
         ("UPDATE event SET body = x'00' WHERE seq = 4", 4),
         ("DELETE FROM event WHERE seq = 3", 3),
         ("DELETE FROM event WHERE seq < 3", 1),
         ("UPDATE event SET seq = -seq WHERE seq IN (3, 4); UPDATE event SET seq = 7 + seq WHERE seq < 0", 3),
-        ("INSERT INTO event (seq, body, chain) SELECT 8, body, chain FROM event WHERE seq = 7", 8),
-        ("INSERT INTO event (seq, body, chain) SELECT -1, body, chain FROM event WHERE seq = 7", 1),
+        ("INSERT INTO event (seq, name, at, body, chain) SELECT 8, name, at, body, chain FROM event WHERE seq = 7", 8),
+        ("INSERT INTO event (seq, name, at, body, chain) SELECT -1, name, at, body, chain FROM event WHERE seq = 7", 1),
     ],
 )
 async def test_the_first_event_that_does_not_follow_is_named(store: SQLiteStore, script: str, broken: int) -> None:

@@ -55,6 +55,7 @@ class EventName(StrEnum):
     CONTAINMENT_SETTLED = "containment.settled"
     EVERYONE_REVOKED = "everyone.revoked"
     POLICY_CHANGED = "policy.changed"
+    REQUESTS_DENIED = "requests.denied"
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from sessile.kernel.principal import Principal, PrincipalKind, Status, new_epoch
 from sessile.kernel.session import SessionKind
 from sessile.kernel.tries import Exhausted, Limit, Tries, count, succeeded
 from sessile.near import NearCache
-from sessile.stores.protocol import PAGE, Contained, ContainmentState, Credential, Ended, Page, Verified
+from sessile.stores.protocol import PAGE, Contained, ContainmentState, Credential, Ended, Page, Tally, Verified
 
 T = TypeVar("T")
 
@@ -167,12 +168,23 @@ class MemoryDirectory:
         self._append(event, self._clock.now())
 
     async def events(
-        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
+        self, *, after: int = 0, before: int | None = None, limit: int = PAGE, uid: str | None = None,
+        session: str | None = None, names: Collection[EventName] = (), since: datetime | None = None,
         latest: bool = False,
     ) -> Sequence[Event]:  # fmt: skip
-        found: Iterable[Event] = reversed(self._events) if latest else self._events[after:]
-        matching = (e for e in found if uid in (None, e.uid) and session in (None, e.session))
+        found: Iterable[Event] = self._events[after : None if before is None else max(0, before - 1)]
+        matching = (
+            e for e in (reversed(list(found)) if latest else found)
+            if uid in (None, e.uid) and session in (None, e.session) and (not names or e.name in names)
+            and (since is None or (e.at is not None and e.at >= since))
+        )  # fmt: skip
         return [event for event, _ in zip(matching, range(limit), strict=False)]
+
+    async def tallies(self, since: datetime) -> Sequence[Tally]:
+        hours = ((e.at.replace(minute=0, second=0, microsecond=0), e.name) for e in self._events if e.at is not None)
+        first = since.replace(minute=0, second=0, microsecond=0)
+        counted = Counter(one for one in hours if one[0] >= first)
+        return [Tally(hour, name, count) for (hour, name), count in sorted(counted.items())]
 
     async def containment(self, id: str) -> Contained | None:
         return self._containments.get(id)

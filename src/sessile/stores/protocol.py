@@ -17,7 +17,7 @@ Rules for every method:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, Literal, Protocol, TypeVar
@@ -27,7 +27,7 @@ import msgspec
 from sessile.kernel.assurance import Method
 from sessile.kernel.containment import Cut
 from sessile.kernel.decide import Snapshot
-from sessile.kernel.event import SYSTEM, Actor, Event
+from sessile.kernel.event import SYSTEM, Actor, Event, EventName
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status
@@ -281,6 +281,15 @@ class Verified(msgspec.Struct, frozen=True):
     more: bool = False
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """How many events of a name an hour had."""
+
+    hour: datetime
+    """Its beginning, aware UTC."""
+    name: EventName
+    count: int
+
+
 class Directory(Protocol):
     """What is durable and lives in SQL: principals, policies, credentials, tries, the audit record, facts."""
 
@@ -359,10 +368,18 @@ class Directory(Protocol):
         """Append an event that no change of the store causes (a failed sign-in)."""
 
     async def events(
-        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
+        self, *, after: int = 0, before: int | None = None, limit: int = PAGE, uid: str | None = None,
+        session: str | None = None, names: Collection[EventName] = (), since: datetime | None = None,
         latest: bool = False,
     ) -> Sequence[Event]:  # fmt: skip
-        """The audit record in order, after the one numbered `after`; `latest`: the last `limit`, newest first."""
+        """The audit record in order, between those numbered `after` and `before`; `latest`: the last `limit`, newest
+        first.
+
+        Only those about `uid` and `session`, with one of `names` (if any), since `since` (an aware datetime).
+        """
+
+    async def tallies(self, since: datetime) -> Sequence[Tally]:
+        """How many events of each name there were in each hour, from the one that `since` is in; in order."""
 
     async def containment(self, id: str) -> Contained | None:
         """The containment of that id: the cut as the ending's own transaction wrote it, and what came of it."""

@@ -13,7 +13,7 @@ from sessile.kernel.policy import AtLimit, Policy, Trait
 from sessile.kernel.principal import PrincipalKind, Status, new_principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client
-from sessile.stores.protocol import Credential, End, Verified
+from sessile.stores.protocol import Credential, End, Tally, Verified
 from sessile.testing.world import DAY, HOUR, MINUTE, SECOND, World, pages
 
 
@@ -247,6 +247,41 @@ class Keeping:
         assert list(await world.events(latest=True, limit=3)) == everything[:-4:-1]
         assert [event.cause for event in await world.events(latest=True, limit=2, uid=bob.uid)] == ["4", "3"]
         assert not await world.events(after=numbers[-1])
+
+    async def test_events_by_name_and_instant(self, world: World) -> None:
+        alice = await world.person()
+        began = world.clock.now()
+        for minutes in (0, 30, 50):
+            world.clock.advance(minutes * MINUTE)
+            await world.store.record(Event(name=EventName.SIGN_IN_FAILED, uid=alice.uid, cause=str(minutes)))
+            await world.end(await world.sign_in(alice))
+        failed = await world.events(names=[EventName.SIGN_IN_FAILED])
+        assert [event.cause for event in failed] == ["0", "30", "50"]
+        both = await world.events(names={EventName.SIGN_IN_FAILED, EventName.SESSION_REVOKED}, uid=alice.uid)
+        assert [str(event.name) for event in both] == ["sign_in.failed", "session.revoked"] * 3
+        assert list(await world.events(names=[EventName.SIGN_IN_FAILED], since=began + 30 * MINUTE)) == list(failed[1:])
+        assert not await world.events(since=began + 81 * MINUTE)
+        assert list(await world.events(before=failed[2].seq, names=[EventName.SIGN_IN_FAILED], latest=True)) == [
+            failed[1], failed[0]
+        ]  # fmt: skip
+        everything = list(await world.events())
+        assert list(await world.events(after=failed[0].seq, before=failed[1].seq)) == [
+            event for event in everything if failed[0].seq < event.seq < failed[1].seq
+        ]
+
+    async def test_tallies_by_the_hour(self, world: World) -> None:
+        alice = await world.person()
+        world.clock.advance(HOUR)
+        first = world.clock.now().replace(minute=0, second=0, microsecond=0)
+        for times in (2, 1):
+            for _ in range(times):
+                await world.store.record(Event(name=EventName.SIGN_IN_FAILED, uid=alice.uid))
+            world.clock.advance(HOUR)
+        tallies = await world.store.tallies(first + 59 * MINUTE)
+        assert tallies == [
+            Tally(first, EventName.SIGN_IN_FAILED, 2), Tally(first + HOUR, EventName.SIGN_IN_FAILED, 1)
+        ]  # fmt: skip
+        assert await world.store.tallies(first + HOUR) == tallies[1:]
 
     # --- facts and counts -----------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from sessile.stores.redis.wire import Login, Push, Refused, Wire, info_field
 
 _WAIT_MILLISECONDS = 400
 _HINT_SECONDS = 2.0
+_SENTINEL_SECONDS = 0.1
 
 Address = tuple[str, int]
 """Host and port; a path and 0."""
@@ -104,22 +105,39 @@ class Servers:
         return found
 
     async def _ask_sentinels(self) -> Address:
+        """All of them at once: one that is cut off has not heard of the last failover, and says so by its epoch."""
+        asking = {asyncio.ensure_future(self._ask_sentinel(address)) for address in self._sentinels}
+        answers: list[tuple[int, Address]] = []
         said = "no sentinel answers"
-        for host, port in self._sentinels:
-            wire: Wire | None = None
-            try:
-                wire = await Wire.connect(host, port, self._sentinel_login, any_role=True)
-                found = await wire.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
-            except (StoreUnavailable, Refused) as error:
-                said = str(error)
-                continue
-            finally:
-                if wire is not None:
-                    wire.close()
-            if found is not None:
-                return found[0].decode(), int(found[1])
-            said = f"the sentinel at {host}:{port} knows no service {self._service!r}"
-        raise StoreUnavailable(said)
+        try:
+            waiting = set(asking)
+            while waiting:
+                # After the first answer whoever else is well answers soon.
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=_SENTINEL_SECONDS if answers else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                for one in done:
+                    try:
+                        answers.append(one.result())
+                    except (StoreUnavailable, Refused) as error:
+                        said = str(error)
+        finally:
+            for one in asking:
+                one.cancel()
+        if not answers:
+            raise StoreUnavailable(said)
+        return max(answers)[1]
+
+    async def _ask_sentinel(self, address: Address) -> tuple[int, Address]:
+        wire = await Wire.connect(*address, self._sentinel_login, any_role=True)
+        try:
+            found = await wire.call("SENTINEL", "MASTER", self._service)
+        finally:
+            wire.close()
+        # In a failover it goes on naming the old primary until the new one is one.
+        return int(found[b"config-epoch"]), (found[b"ip"].decode(), int(found[b"port"]))
 
     async def _ask_cluster(self) -> dict[str, Address]:
         said = "no server of the cluster answers"

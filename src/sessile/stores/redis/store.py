@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from sessile.clock import Clock
 from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Snapshot
-from sessile.kernel.event import Actor, Event
+from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.ids import ALPHABET
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
@@ -37,6 +37,7 @@ from sessile.stores.protocol import (
     Ended,
     Erased,
     Page,
+    Tally,
     Verified,
 )
 from sessile.stores.redis import beginning, ending, erasing, journal, listing, rotation
@@ -382,10 +383,16 @@ class RedisStore(RedisMails, RedisLeases):
         await self.directory.record(event)
 
     async def events(
-        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
+        self, *, after: int = 0, before: int | None = None, limit: int = PAGE, uid: str | None = None,
+        session: str | None = None, names: Collection[EventName] = (), since: datetime | None = None,
         latest: bool = False,
     ) -> Sequence[Event]:  # fmt: skip
-        return await self.directory.events(after=after, limit=limit, uid=uid, session=session, latest=latest)
+        return await self.directory.events(
+            after=after, before=before, limit=limit, uid=uid, session=session, names=names, since=since, latest=latest
+        )
+
+    async def tallies(self, since: datetime) -> Sequence[Tally]:
+        return await self.directory.tallies(since)
 
     async def fact(self, name: str) -> bytes | None:
         return await self.directory.fact(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,7 +14,7 @@ from sessile.kernel.personal import Line
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status
 from sessile.kernel.session import SessionKind
-from sessile.stores.protocol import Credential, Ended, Page, Verified
+from sessile.stores.protocol import Credential, Ended, Page, Tally, Verified
 from sessile.stores.sql import leases
 from sessile.stores.sql.personal import line_of, proves, put_together
 from sessile.stores.sql.rows import (
@@ -40,6 +40,9 @@ SELECT s.kind, s.everyone, count(*) FROM session s LEFT JOIN principal p ON p.ui
 WHERE s.ended IS NULL AND s.expires > ? AND (s.uid IS NULL OR (p.epoch = s.epoch AND p.status = 'active'))
 GROUP BY s.kind, s.everyone
 """
+_LARGEST = 2**62
+_HOUR = 3_600_000_000
+"""Microseconds."""
 
 # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -115,41 +118,62 @@ def list_principals(
         if wanted is not None:
             where.append(condition)
             values.append(str(wanted))
-    sql = f"{_PRINCIPAL} {' AND '.join(where)} ORDER BY name LIMIT ?"
-    rows = db.execute(sql, (*values, limit + 1)).fetchall()
+    # The inner look needs only an index of names: that is what makes a search among very many quick.
+    inner = f"SELECT uid FROM principal WHERE {' AND '.join(where)} ORDER BY name LIMIT ?"  # noqa: S608 - names of our own
+    rows = db.execute(f"{_PRINCIPAL} uid IN ({inner}) ORDER BY name", (*values, limit + 1)).fetchall()
     found = [principal for row in rows[:limit] if (principal := principal_of(row)) is not None]
     return Page(found, found[-1].name if len(rows) > limit else None)
 
 
-def list_events(db: Db, after: int, limit: int, uid: str | None, session: str | None, latest: bool) -> Sequence[Event]:
-    where, values = ["seq > ?"], [0 if latest else max(0, min(after, 2**62))]
-    conditions: list[object] = [*values]
-    for column, wanted in (("uid", uid), ("session", session)):
+def list_events(
+    db: Db, *, after: int, before: int | None, limit: int, uid: str | None, session: str | None,
+    names: Collection[EventName], since: datetime | None, latest: bool,
+) -> Sequence[Event]:  # fmt: skip
+    where = ["seq > ?"]
+    values: list[object] = [max(0, min(after, _LARGEST))]
+    for condition, wanted in (
+        ("seq < ?", None if before is None else max(0, min(before, _LARGEST))),
+        ("uid = ?", uid),
+        ("session = ?", session),
+        ("at >= ?", None if since is None else instant(since)),
+    ):
         if wanted is not None:
-            where.append(f"{column} = ?")
-            conditions.append(wanted)
+            where.append(condition)
+            values.append(wanted)
+    if names:
+        where.append(f"name IN ({', '.join('?' * len(names))})")
+        values += [str(name) for name in names]
     order = "DESC" if latest else "ASC"
     sql = f"SELECT body FROM event WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"  # noqa: S608
-    rows = db.execute(sql, (*conditions, max(1, min(limit, MOST)))).fetchall()
+    rows = db.execute(sql, (*values, max(1, min(limit, MOST)))).fetchall()
     return put_together(db, [body for (body,) in rows])
+
+
+def tallies(db: Db, since: datetime) -> Sequence[Tally]:
+    """See `Directory.tallies`."""
+    rows = db.execute(
+        f"SELECT at / {_HOUR} AS hour, name, count(*) FROM event WHERE at >= ? GROUP BY hour, name ORDER BY hour, name",  # noqa: S608
+        (instant(since) // _HOUR * _HOUR,),
+    ).fetchall()
+    return [Tally(datetime_of(hour * _HOUR), EventName(name), count) for hour, name, count in rows]
 
 
 def verify_events(db: Db, after: Verified) -> Verified:
     """See `Directory.verify_events`."""
     rows = db.execute(
-        "SELECT seq, uid, session, body, chain FROM event WHERE seq >= ? ORDER BY seq LIMIT ?",
+        "SELECT seq, uid, session, name, at, body, chain FROM event WHERE seq >= ? ORDER BY seq LIMIT ?",
         # No event has a number below 1: one that somebody gave it is found, too.
         (after.seq or -(2**62), MOST),
     ).fetchall()
     seq, before = after.seq, after.chain
     # What is gone on from has to be there unchanged: a record that was cut short has no row at all.
-    if seq > 0 and (not rows or (rows[0][0], bytes(rows[0][4])) != (seq, before)):
+    if seq > 0 and (not rows or (rows[0][0], bytes(rows[0][-1])) != (seq, before)):
         return Verified(seq, before, broken=seq)
     lines: list[Line] = []
     links = {seq: before}
     broken: int | None = None
-    for number, uid, session, body, link in rows[seq > 0 :]:
-        line = _says(body, number, uid, session)
+    for number, *found_by, body, link in rows[seq > 0 :]:
+        line = _says(body, number, *found_by)
         # What is missing needs no look of its own: the next one is not chained to the one before it.
         if line is None or bytes(link) != chain(before, body):
             broken = seq + 1
@@ -168,7 +192,8 @@ def _says(body: str, *columns: object) -> Line | None:
         line = line_of(body)
     except (msgspec.MsgspecError, TypeError):
         return None
-    return line if (line.seq, line.uid, line.session) == columns else None
+    at = None if line.at is None else instant(line.at)
+    return line if (line.seq, line.uid, line.session, line.name, at) == columns else None
 
 
 # -- in the writer's transaction --------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
 from itertools import islice
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Snapshot
-from sessile.kernel.event import Actor, Event
+from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind
@@ -27,6 +27,7 @@ from sessile.stores.protocol import (
     Ended,
     Erased,
     Page,
+    Tally,
     Verified,
 )
 from sessile.stores.sql import beginning, containing, directory, ending, erasing, listing, rotation, tries, upkeep
@@ -201,10 +202,19 @@ class SQLStore(SQLMails, SQLLeases):
         await self._write(lambda tx: tx.record(event))
 
     async def events(
-        self, *, after: int = 0, limit: int = PAGE, uid: str | None = None, session: str | None = None,
+        self, *, after: int = 0, before: int | None = None, limit: int = PAGE, uid: str | None = None,
+        session: str | None = None, names: Collection[EventName] = (), since: datetime | None = None,
         latest: bool = False,
     ) -> Sequence[Event]:  # fmt: skip
-        return await self._list(lambda db, _: directory.list_events(db, after, limit, uid, session, latest))
+        return await self._list(
+            lambda db, _: directory.list_events(
+                db, after=after, before=before, limit=limit, uid=uid, session=session, names=names, since=since,
+                latest=latest,
+            )
+        )  # fmt: skip
+
+    async def tallies(self, since: datetime) -> Sequence[Tally]:
+        return await self._list(lambda db, _: directory.tallies(db, since))
 
     async def verify_events(self, after: Verified) -> Verified:
         return await self._list(lambda db, _: directory.verify_events(db, after))

@@ -12,7 +12,7 @@ import msgspec
 
 from sessile.kernel.event import Event
 from sessile.kernel.personal import apart
-from sessile.stores.sql.rows import json_text
+from sessile.stores.sql.rows import instant, json_text
 
 NO_CHAIN = bytes(32)
 """What the first event is chained to."""
@@ -107,8 +107,8 @@ class Transaction(abc.ABC):
         self.insert(
             "event",
             {
-                "seq": event.seq, "uid": event.uid, "session": event.session, "body": body,
-                "chain": chain(before, body),
+                "seq": event.seq, "uid": event.uid, "session": event.session, "name": event.name.value,
+                "at": instant(self.now), "body": body, "chain": chain(before, body),
             },
         )  # fmt: skip
         for n, part in enumerate(parts):
