@@ -55,15 +55,17 @@ class Server:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
+    def _command(self) -> list[str]:
+        return [
+            self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
+            "--appendonly", "no", "--databases", str(DATABASES), "--repl-diskless-sync-delay", "0", *self.options,
+        ]  # fmt: skip
+
     def start(self) -> None:
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen(
-            [
-                self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
-                "--appendonly", "no", "--databases", str(DATABASES), "--repl-diskless-sync-delay", "0", *self.options,
-            ],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            self._command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder
+        )
         log.close()
         deadline = time.monotonic() + 10
         while True:
@@ -111,6 +113,23 @@ def server(binary: str, folder: Path, *options: str) -> Iterator[Server]:
         yield running
     finally:
         running.stop()
+
+
+class Sentinel(Server):
+    """One that looks after the primary at a port: with another one, it has it replaced when it does not answer."""
+
+    def __init__(self, binary: str, folder: Path, primary: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._conf = folder / "sentinel.conf"
+        self._conf.write_text(
+            f"sentinel monitor service 127.0.0.1 {primary} 2\n"
+            "sentinel down-after-milliseconds service 1000\n"
+            "sentinel failover-timeout service 6000\n"
+        )
+        super().__init__(binary, folder)
+
+    def _command(self) -> list[str]:
+        return [self.binary, str(self._conf), "--sentinel", "--port", str(self.port), "--bind", "127.0.0.1"]
 
 
 class Cluster:
