@@ -1,65 +1,72 @@
-"""Take the pictures in docs/pictures from a fresh `sessile demo`: `make screenshots`."""
+"""`make screenshots`: every page at a phone's and a desk's width, light and dark, from a fresh `sessile demo`.
+
+All go to build/screenshots; those that the docs show go to docs/pictures as well, in few colours to be light.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-from playwright.async_api import async_playwright
+from PIL import Image
 
-from tests.browser import FLAGS, HOW, chromium
+from tests.browser import launched
+from tests.pages import PAGES, demo, tour
 
 ROOT = Path(__file__).parents[1]
+ALL = ROOT / "build" / "screenshots"
 PICTURES = ROOT / "docs" / "pictures"
-WIDTH, HEIGHT = 1000, 1180
-LARGEST = 200_000
-"""Bytes: pictures weigh on every clone."""
-# Chromium says of itself that it is headless; the picture is of what a person sees.
-FIREFOX = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:145.0) Gecko/20100101 Firefox/145.0"
+WIDTHS = {"desk": 1180, "phone": 390}
+HEIGHT = 900
+TALLEST = 1_600
+"""Pixels of a picture in the docs."""
+LARGEST = 150_000
+"""Bytes of one: pictures weigh on every clone."""
+SHOWN = {
+    "account-desk-light", "account-phone-dark", "console-desk-light", "overview-desk-light", "overview-desk-dark",
+    "contain-desk-light", "containment-desk-light", "audit-desk-dark", "session-desk-light", "principal-phone-light",
+}  # fmt: skip
+"""What the docs show."""
 
 
-async def take(demo: dict[str, Any]) -> Path:
-    """Sign in as alice and take the account page."""
-    alice = next(one for one in demo["people"] if one["name"] == "alice")
-    async with async_playwright() as playwright:
-        path = chromium(playwright.chromium.executable_path)
-        if path is None:
-            raise SystemExit(f"needs Chromium: {HOW}")
-        flags = [*FLAGS, "--no-sandbox"] if os.geteuid() == 0 else FLAGS
-        browser = await playwright.chromium.launch(executable_path=path, args=flags)
-        page = await browser.new_page(
-            viewport={"width": WIDTH, "height": HEIGHT}, user_agent=FIREFOX, color_scheme="light", locale="en-GB"
-        )
-        await page.goto(f"{demo['url']}/login")
-        await page.fill("input[name=username]", alice["name"])
-        await page.fill("input[name=password]", alice["password"])
-        await page.press("input[name=password]", "Enter")
-        await page.wait_for_url("**/account")
-        picture = PICTURES / "account.png"
-        await page.screenshot(path=picture)
-        await browser.close()
-    return picture
+async def take() -> int:
+    taken = 0
+    with demo() as world:
+        async with launched() as browser:
+            for width, pixels in WIDTHS.items():
+                for scheme in ("light", "dark"):
+                    async with tour(
+                        browser, world, viewport={"width": pixels, "height": HEIGHT}, color_scheme=scheme
+                    ) as going:
+                        for seen in PAGES:
+                            tab = await going.page(seen)
+                            picture = await tab.screenshot(full_page=True)
+                            await tab.close()
+                            name = f"{seen.name}-{width}-{scheme}"
+                            (ALL / f"{name}.png").write_bytes(picture)
+                            if name in SHOWN:
+                                _keep(picture, PICTURES / f"{name}.png")
+                            taken += 1
+    return taken
+
+
+def _keep(picture: bytes, path: Path) -> None:
+    image = Image.open(BytesIO(picture)).convert("RGB")
+    image = image.crop((0, 0, image.width, min(image.height, TALLEST)))
+    image.quantize(64).save(path, optimize=True)
+    if path.stat().st_size > LARGEST:
+        raise SystemExit(f"{path} has {path.stat().st_size:,} bytes, and may have {LARGEST:,}: show less")
 
 
 def main() -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    command = [str(Path(sys.executable).with_name("sessile")), "demo", "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:  # noqa: S603 - our own program
-        assert demo.stdout is not None  # noqa: S101 - it was asked for
-        try:
-            picture = asyncio.run(take(json.loads(demo.stdout.readline())))
-        finally:
-            demo.send_signal(signal.SIGINT)
-    size = picture.stat().st_size
-    if size > LARGEST:
-        raise SystemExit(f"{picture} has {size:,} bytes, and may have {LARGEST:,}: take less")
-    sys.stdout.write(f"{picture.relative_to(ROOT)}: {size:,} bytes\n")
+    for folder in (ALL, PICTURES):
+        folder.mkdir(parents=True, exist_ok=True)
+    for old in (*ALL.glob("*.png"), *PICTURES.glob("*.png")):
+        old.unlink()
+    taken = asyncio.run(take())
+    sys.stdout.write(f"{taken} pictures in {ALL.relative_to(ROOT)}, {len(SHOWN)} of them in docs/pictures\n")
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ import typer
 
 from sessile.authority import Authority
 from sessile.cli.common import Cli, bold, clean, count, every, green, local, red, yellow
-from sessile.cli.policy import beyond_standard
 from sessile.errors import SessileError
 from sessile.kernel.principal import OPERATOR, PrincipalKind, Status
 from sessile.server.key import KeyUnusable, open_keys
+from sessile.server.rules import beyond_standard
 from sessile.server.settings import Settings
 from sessile.stores.sqlite.filesystem import check_filesystem
 from sessile.stores.sqlite.schema import APPLICATION_ID, migrations

@@ -8,12 +8,13 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sessile.cli.common import Cli, bold, command, group, local, words
+from sessile.cli.common import Cli, bold, command, group, local
 from sessile.cli.show import session_json, state
 from sessile.errors import NotFound
-from sessile.kernel.policy import AtLimit, Policy
+from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import SessionInfo
+from sessile.server.rules import sentences
 
 app = group("Policies: the rules in force.")
 
@@ -99,58 +100,6 @@ def _why(session: SessionInfo, chain: list[SessionInfo]) -> list[str]:
             f" `sessile audit tail --principal {session.principal}` says when and by whom.",
         }.get(session.reason, "Its record or that of a session it hangs on is gone.")
     ]
-
-
-def sentences(policy: Policy) -> list[str]:
-    """What the policy says, a sentence a rule."""
-    idle = "without a limit on inactivity" if policy.idle is None else f"or {words(policy.idle)} without activity"
-    said = [
-        f"A session ends {words(policy.overall)} after the last authentication, {idle}.",
-        f"It needs assurance {policy.assurance}.",
-    ]
-    if policy.max_sessions is None:
-        said.append("A principal may have any number of sessions at once.")
-    else:
-        then = "ends the oldest" if policy.at_limit is AtLimit.END_OLDEST else "is refused"
-        said.append(f"A principal may have {policy.max_sessions} at once; one sign-in more {then}.")
-    if policy.rotate_after is None:
-        said.append("Tokens change at authentications only.")
-    else:
-        then = "ends the session" if policy.strict_replay else "ends the token, and the session if the client differs"
-        said.append(
-            f"A browser's token is replaced after {words(policy.rotate_after)}; the old one coming back more than"
-            f" {words(policy.grace)} after the new one's first use {then}."
-        )
-    if policy.binding:
-        said.append(f"A session is bound to the client's {' and '.join(sorted(policy.binding))}.")
-    said.append(
-        f"A key lives {words(policy.key_lifetime)} at most; a chain of delegations has {policy.max_depth} links."
-    )
-    beyond = beyond_standard(policy)
-    if beyond:
-        said.append(f"Beyond SP 800-63B-4: {'; '.join(beyond)}. Reason: {policy.reason or 'none given'}.")
-    return said
-
-
-_LIMITS: dict[int, tuple[timedelta, timedelta | None]] = {
-    1: (timedelta(days=30), None),
-    2: (timedelta(hours=24), timedelta(hours=1)),
-    3: (timedelta(hours=12), timedelta(minutes=15)),
-}
-"""Overall and inactivity by authentication assurance level: NIST SP 800-63B-4, 2.1.3, 2.2.3, 2.3.3."""
-
-
-def beyond_standard(policy: Policy) -> list[str]:
-    """Where the policy is looser than the standard for its level (its preset's, or the assurance it demands)."""
-    level = max(policy.assurance, int(policy.preset[3]) if policy.preset in ("aal1", "aal2", "aal3") else 1)
-    overall, idle = _LIMITS[level]
-    beyond = []
-    if policy.overall > overall:
-        beyond.append(f"AAL{level} ends a session after {words(overall)}, this after {words(policy.overall)}")
-    if idle is not None and (policy.idle is None or policy.idle > idle):
-        mine = "has no limit" if policy.idle is None else f"allows {words(policy.idle)}"
-        beyond.append(f"AAL{level} allows {words(idle)} of inactivity, this {mine}")
-    return beyond
 
 
 def policy_json(policy: Policy) -> dict[str, object]:

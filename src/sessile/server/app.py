@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from argon2 import PasswordHasher
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sessile.asgi import Access, Live, SessileMiddleware
 from sessile.clock import Clock
+from sessile.errors import SessileError
 from sessile.fastapi import RESPONSES
 from sessile.server import api, forward_auth, operations, pages, problems
 from sessile.server.guard import Bodies, Guard
@@ -40,9 +42,14 @@ def create_app(settings: Settings, *, clock: Clock | None = None, hasher: Passwo
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await server.open()
+        store = server.authority.store
+        writing = asyncio.create_task(server.denials.write_forever(store))
         try:
             yield
         finally:
+            writing.cancel()
+            with suppress(SessileError):
+                await server.denials.write(store)
             await server.close()
 
     app = FastAPI(

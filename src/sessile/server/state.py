@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from sessile.factors.reset import Reset
 from sessile.factors.sealing import Seal
 from sessile.factors.throttle import Throttle
 from sessile.factors.totp import Totp
+from sessile.server.denials import Denials
 from sessile.server.key import open_keys
 from sessile.server.reaching import Reaching, reaching
 from sessile.server.settings import Settings
@@ -34,6 +36,7 @@ from sessile.web.client import TrustedPeers
 from sessile.web.cookie import CookieSpec
 from sessile.web.csrf import OriginRule
 
+_COUNT_AGAIN_NS: Final = 60_000_000_000
 FOLDER: Final = Path(__file__).parent
 logger = logging.getLogger("sessile")
 _NOT_OPEN: Final = "the server was not opened: run it with its lifespan"
@@ -69,6 +72,11 @@ class Server:
         self.templates.globals["t"] = TEXTS
         self.checks: Counter[str] = Counter()
         """Requests by the outcome of their check, in this process: `active`, or why denied."""
+        self.denials = Denials(self.checks)
+        self.counted: datetime | None = None
+        """When `counts` were counted."""
+        self._counts: Mapping[str, int] = {}
+        self._counted_at = 0
         self._opened: _Opened | None = None
         self._reaching: Reaching | None = None
 
@@ -96,6 +104,16 @@ class Server:
             await self._reaching.courier.close()
         self.strength.close()
         await self.authority.close()
+
+    async def counts(self) -> Mapping[str, int]:
+        """`Directory.statistics`, at most a minute old: among a million sessions counting takes seconds."""
+        now = self.authority.clock.elapsed()
+        if self.counted is None or now - self._counted_at > _COUNT_AGAIN_NS:
+            # Marked before it is asked: of many that ask at once one counts.
+            self._counted_at = now
+            self._counts = await self.authority.store.statistics()
+            self.counted = self.now()
+        return self._counts
 
     @property
     def key(self) -> bytes:

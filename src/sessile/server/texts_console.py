@@ -10,6 +10,13 @@ from sessile.server.texts_events import words
 
 @dataclass(frozen=True, slots=True)
 class Console:
+    nav: str = "Console"
+    tabs: Mapping[str, str] = field(
+        default_factory=lambda: words(
+            principals="Principals", overview="Overview", audit="Audit", containments="Containments",
+            policies="Policies",
+        )
+    )  # fmt: skip
     title: str = "Principals"
     intro: str = "People, services and agents, and how many sessions each has alive."
     search: str = "Search by name"
@@ -91,9 +98,6 @@ class Story:
     open_label: str = "Open {label}, {id}"
     events: str = "Its story"
     no_events_hint: str = "The audit record has nothing about this session."
-    rule_overall: str = "Ends {overall} after the last authentication."
-    rule_idle: str = "Ends after {idle} without activity."
-    rule_assurance: str = "Needs assurance {assurance}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +150,174 @@ class Receipt:
     living_hint: str = "Handed out earlier and not ended by this. Revoke each, or give it another owner."
     back: str = "Back to {name}"
     back_console: str = "Back to the console"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A policy, a sentence a rule."""
+
+    overall: str = "Ends {overall} after the last authentication."
+    idle: str = "Ends after {idle} without activity."
+    assurance: str = "Needs assurance {assurance}."
+    any_number: str = "A principal may have any number of sessions at once."
+    at_most: str = "A principal may have {n} sessions at once; one sign-in more {then}."
+    end_oldest: str = "ends the oldest"
+    refuse: str = "is refused"
+    never_rotates: str = "Tokens change at authentications only."
+    rotates: str = (
+        "A browser's token is replaced after {after}; the old one coming back more than {grace} after the new one's"
+        " first use {then}."
+    )
+    replay: str = "ends the token, and the session if the client differs"
+    replay_strict: str = "ends the session"
+    bound: str = "A session is bound to the client's {traits}."
+    handed_out: str = "A key lives {key} at most; a chain of delegations has {depth} links."
+    beyond: str = "Beyond SP 800-63B-4: {what}. Reason: {reason}."
+    no_reason: str = "none given"
+    longer: str = "AAL{level} ends a session after {allowed}, this after {has}"
+    idler: str = "AAL{level} allows {allowed} of inactivity, this {has}"
+    no_limit: str = "has no limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    title: str = "Policies"
+    intro: str = "The rules in force, for every check of every session."
+    version: str = "version {version}, from the preset {preset}"
+    why: str = "Why is it denied?"
+    why_hint: str = "Enter a session's identifier (ses_…): its page says what a request would be told now, and why."
+    session: str = "Session"
+    submit: str = "Explain"
+    no_session: str = "That is no session's identifier: it begins with ses_ and is in every receipt and every event."
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    title: str = "Overview"
+    intro: str = "The last 24 hours. It keeps itself up to date."
+    numbers: str = "Now"
+    living: Mapping[str, str] = field(
+        default_factory=lambda: words(browser="Sessions", delegated="Delegations", key="Keys", lease="Leases")
+    )
+    counted: str = "Counted {when}."
+    principals: str = "Principals"
+    effective: str = "A revocation is in force on every node {span} after its commit, at the latest."
+    at_once: str = "A revocation is in force at once, for every process on this database."
+    milliseconds: str = "{n} ms"
+    sign_ins: str = "Sign-ins"
+    succeeded: str = "succeeded"
+    failed: str = "failed"
+    endings: str = "Endings"
+    ended: str = "ended"
+    denied: str = "Denied requests, by reason"
+    nothing_denied: str = "None"
+    nothing_denied_hint: str = "No request with a token was denied."
+    latest: str = "Latest interventions"
+    nothing: str = "None yet"
+    nothing_hint: str = "Nobody was signed out by another."
+    hour: str = "Hour"
+    hours: str = "Hour by hour"
+    summary: str = "{n} {what}"
+    open_containments: str = "A containment is not closed yet."
+    open_containments_link: str = "See containments"
+    all_events: str = "All events"
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    title: str = "Audit record"
+    intro: str = "What happened, to whom, by whom. It is only appended to; sessile audit verify proves it."
+    filter: str = "Filter"
+    about: str = "About"
+    abouts: Mapping[str, str] = field(
+        default_factory=lambda: words(
+            sign_ins="Sign-ins", endings="Endings", handed_out="Hand-outs", threats="Signs of an attack",
+            accounts="Accounts and factors", rules="Policies and everybody",
+        )
+    )  # fmt: skip
+    anything: str = "Anything"
+    principal: str = "Principal"
+    session: str = "Session"
+    since: str = "Since"
+    spans: Mapping[str, str] = field(
+        default_factory=lambda: words(hour="the last hour", day="the last day", week="7 days", month="30 days")
+    )
+    ever: str = "ever"
+    submit: str = "Show"
+    clear: str = "Show all"
+    csv: str = "Export CSV"
+    jsonl: str = "Export JSON lines"
+    when: str = "When"
+    event: str = "Event"
+    whom: str = "About whom"
+    by: str = "By"
+    older: str = "Older"
+    newest: str = "Newest"
+    none: str = "Nothing found"
+    none_hint: str = "No event fits. Widen the filter."
+    no_principal: str = "No principal is called {name}."
+    no_session: str = "That is no session's identifier: it begins with ses_."
+
+
+@dataclass(frozen=True, slots=True)
+class Containing:
+    title: str = "Contain {name}"
+    session_title: str = "Contain the session {label} of {name}"
+    intro: str = "After a compromise: one act ends all of this, delegations and keys too, and reports it."
+    button: str = "Contain"
+    radius: str = "Blast radius"
+    radius_hint: str = (
+        "What it handed out. Solid lines: ends with its giver in any case. Dashed: only a containment ends it."
+    )
+    would: str = "This ends {list}."
+    would_nothing: str = "Nothing of it is alive now. Containing it still cuts whatever is handed out meanwhile."
+    stays: str = "What stays, since it was handed out before: {list}."
+    of: str = "Of {names}."
+    since: str = "Handed out since"
+    ever: str = "ever"
+    show: str = "Show"
+    disable: str = "Also disable {name}: no sign-in until somebody enables it"
+    submit: str = "Contain now"
+    fates: Mapping[str, str] = field(default_factory=lambda: words(ends="would end", stays="stays", over="over before"))
+    fated: Mapping[str, str] = field(default_factory=lambda: words(ends="ended", stays="stays", over="over before"))
+    more_alike: str = "+ {n} alike"
+    more: str = "and {n} more, in the audit record"
+    picture: str = "The tree of what was handed out, {n} in all; the list below says the same."
+    listed: str = "One by one"
+    what: str = "What"
+    whose: str = "Whose"
+    fate: str = "Fate"
+    handed_out: str = "Handed out"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    title: str = "Containment report"
+    all: str = "All containments"
+    list_title: str = "Containments"
+    list_intro: str = "What was cut after a compromise, and how it stands."
+    none: str = "None yet"
+    none_hint: str = "A principal's or a session's page has the button."
+    open: str = "Open the report"
+    states: Mapping[str, str] = field(
+        default_factory=lambda: words(closed="Closed", partial="Partial", unknown="Being walked")
+    )
+    said: Mapping[str, str] = field(
+        default_factory=lambda: words(
+            closed="All that it reached is over.",
+            partial="Some of it still lives; see below. This turns to closed by itself.",
+            unknown="The root is cut and nothing below it is accepted. What that reached is being counted.",
+        )
+    )
+    ended: str = "{list} ended"
+    ended_nothing: str = "Nothing was alive to end"
+    cut: str = "Nothing below has been accepted anywhere since"
+    settled: str = "Accounted for"
+    since: str = "Handed out since"
+    id: str = "Report"
+    principals: str = "Of"
+    stays: str = "Goes on"
+    living: str = "Still alive"
+    until: str = "until {when}"
+    print: str = "Print this page for the file."
+    not_closed: str = "not closed"

@@ -39,6 +39,7 @@ class Events:
                 "principal.disabled": "Account disabled",
                 "principal.enabled": "Account enabled",
                 "principal.deleted": "Account deleted",
+                "principal.erased": "Personal data erased",
                 "principal.password_set": "Password changed",
                 "factor.added": "Way to sign in added",
                 "factor.changed": "Way to sign in renamed",
@@ -63,6 +64,7 @@ class Events:
                 "containment.settled": "Containment accounted for",
                 "everyone.revoked": "Everybody signed out",
                 "policy.changed": "Policy changed",
+                "requests.denied": "Requests denied",
             }
         )
     )

@@ -5,18 +5,25 @@ Templates know it as `t`: ``env.globals["t"] = TEXTS``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sessile.kernel.assurance import Authentication
+from sessile.kernel.containment import Reached
 from sessile.kernel.decide import Denied
 from sessile.kernel.event import Event, EventName
-from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
-from sessile.kernel.session import Client, SessionInfo
+from sessile.kernel.session import Client, SessionInfo, SessionKind
+from sessile.nhi.blast import Living
 from sessile.server.texts import Texts
+
+NOUNS: Final[Mapping[str, str]] = {
+    SessionKind.BROWSER: "session", SessionKind.DELEGATED: "delegation", SessionKind.KEY: "key",
+    SessionKind.LEASE: "lease",
+}  # fmt: skip
+"""Keys of `counted`, by kind of session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,20 @@ class Wording(Texts):
             self.session.unnamed if session.kind == "browser" else session.principal or self.session.unnamed
         )
 
+    def kinds(self, counts: Mapping[str, int]) -> str:
+        """`2 sessions, 3 delegations and 1 key`, of counts by kind of session; empty where there is none."""
+        parts = [self.count(counts[kind], noun) for kind, noun in NOUNS.items() if counts.get(kind)]
+        return self.listing(parts) if parts else ""
+
+    def kind_of(self, one: Reached | Living) -> str:
+        """What it is, in one word: `Session`, `Delegation`, `Key`."""
+        one_, _ = self.counted[NOUNS.get(one.kind, "session")]
+        return one_.format(n="").strip().capitalize()
+
+    def shortened(self, said: str, most: int) -> str:
+        """At most so many characters, for a picture, which cannot wrap."""
+        return said if len(said) <= most else said[: most - 1] + "…"
+
     def place(self, client: Client) -> str:
         """`Chrome on Linux, 203.0.113.7`; empty where neither is known."""
         return ", ".join(part for part in (client.label, client.ip) if part)
@@ -135,14 +156,6 @@ class Wording(Texts):
         if session.reason is Reason.EXPIRED:
             return story.expired.format(when=self.moment(session.expires, now))
         return (story.disabled if session.reason is Reason.DISABLED else story.epoch).format(name=name)
-
-    def rules(self, policy: Policy) -> list[str]:
-        """What a policy says about how long a session lives and what it needs."""
-        story = self.story
-        said = [story.rule_overall.format(overall=self.limit(policy.overall))]
-        if policy.idle is not None:
-            said.append(story.rule_idle.format(idle=self.limit(policy.idle)))
-        return [*said, story.rule_assurance.format(assurance=policy.assurance)]
 
     def why(
         self,

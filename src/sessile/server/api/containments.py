@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Response
 from sessile.fastapi import CurrentAccess
 from sessile.server.access import FRESH_OPERATOR, Operator, Ours
 from sessile.server.containments import ContainmentOut, NewContainment
+from sessile.server.models import CONTAINMENT_ID
 
 router = APIRouter(tags=["Containments"])
 
@@ -37,8 +38,6 @@ async def contain(
 
 
 @router.get("/containments/{id}", summary="Show a containment's report")
-async def show(
-    id: Annotated[str, Path(pattern=r"^con_[0-9abcdefghjkmnpqrstvwxyz]{26}$")], server: Ours, _active: Operator
-) -> ContainmentOut:
+async def show(id: Annotated[str, Path(pattern=CONTAINMENT_ID)], server: Ours, _active: Operator) -> ContainmentOut:
     """As it stands by now. `state` turns to `closed` by itself."""
     return ContainmentOut.of(await server.authority.containment(id))

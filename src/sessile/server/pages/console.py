@@ -91,7 +91,7 @@ async def show_principal(
     roots = await server.authority.sessions(principal=found.name, after=after, limit=ROOTS)
     return page(
         request, "principal.html", now=server.now(), principal=found, operator=OPERATOR in found.scopes,
-        owner=await owner_name(server, found), tree=await trees(server, roots),
+        owner=await owner_name(server, found), factors=await server.factors.of(found.uid), tree=await trees(server, roots),
         next_href=roots.next and f"{principal_path(found.name)}?{urlencode({'after': roots.next})}",
     )  # fmt: skip
 
@@ -197,10 +197,24 @@ async def revoke_session(
     return await _do(request, server, here, active, form, await _revoke_session(server, id))
 
 
+async def _reset_factors(server: Server, id: str) -> Act:
+    name = (await server.authority.principal(id)).name
+
+    async def end(by: Active, cause: str) -> Receipt:
+        return (await server.factors.reset(name, by=by, cause=cause))[1]
+
+    words = TEXTS.factor_reset
+    return _of_principal(
+        name, "reset-factors", words.what, words.submit, [words.gone, *await _ends_of(server, name), words.sure.format(name=name)], end,
+        fresh=True,
+    )  # fmt: skip
+
+
 _OF_PRINCIPAL: Final[dict[str, Callable[[Server, str], Awaitable[Act]]]] = {
     "revoke": _revoke_principal,
     "disable": _disable,
     "enable": _enable,
+    "reset-factors": _reset_factors,
     "delete": _delete,
     "erase": _erase,
 }

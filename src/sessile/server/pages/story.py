@@ -12,6 +12,7 @@ from sessile.kernel.session import SessionInfo
 from sessile.server.access import Operator, Ours, SessionPath
 from sessile.server.pages.console import CONSOLE, trees
 from sessile.server.pages.render import page
+from sessile.server.rules import sentences
 from sessile.server.state import Server
 
 router = APIRouter(prefix=CONSOLE)
@@ -23,9 +24,10 @@ _DEPTH: Final = 8
 @router.get("/sessions/{id}")
 async def show_session(id: SessionPath, request: Request, server: Ours, _active: Operator) -> Response:
     info = await server.authority.session(id)
+    policy = await server.authority.store.policy(info.policy)
     return page(
         request, "session.html", now=server.now(), session=info, above=await _above(server, info),
-        tree=(await trees(server, [info]))[0].children, policy=await server.authority.store.policy(info.policy),
+        tree=(await trees(server, [info]))[0].children, rules=[] if policy is None else sentences(policy),
         events=await server.authority.store.events(session=id, latest=True, limit=EVENTS),
     )  # fmt: skip
 
