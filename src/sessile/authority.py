@@ -18,20 +18,16 @@ from sessile.data import SessionData, encode
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused, refused
 from sessile.hooks import Telling
 from sessile.kernel.assurance import Method
-from sessile.kernel.decide import Active, Denied, Requirement, TokenState, demand, holds
+from sessile.kernel.decide import Active, Denied, TokenState
 from sessile.kernel.event import SYSTEM, Actor, actor_of
 from sessile.kernel.ids import check_session_id, home, new_session_id
 from sessile.kernel.issue import Draft, Fence, TooDeep, Wider, positive
 from sessile.kernel.policy import Policy, same_rules
 from sessile.kernel.principal import (
-    OPERATOR,
     Principal,
-    PrincipalKind,
     Status,
     canonical,
     check_scopes,
-    covers,
-    kind_of,
     new_principal,
 )  # fmt: skip
 from sessile.kernel.reason import Reason
@@ -50,8 +46,6 @@ from sessile.upkeep import Upkeep
 
 T = TypeVar("T")
 
-FRESH_FOR_MINTING = timedelta(minutes=5)
-"""How recent the giver's authentication must be to mint a key."""
 CLOCK_DRIFT = 1e-3
 """Bound on the rate by which a node's clock may depart from true time (1,000 ppm; real ones stay below 200)."""
 BROWSER_AND_DELEGATED = frozenset({SessionKind.BROWSER, SessionKind.DELEGATED, SessionKind.ANONYMOUS})
@@ -97,10 +91,11 @@ class Authority(Leaving, Telling):
                 await self.store.open(self._near)
                 try:
                     await self._seed_policy()
+                    await self.budgets.sync(self.store)
                 except BaseException:
                     await self.store.close()
                     raise
-                self._upkeep = Upkeep(self.store, resume=lambda: contain.resume(self))
+                self._upkeep = Upkeep(self.store, self.traces, spend=self._spend, resume=lambda: contain.resume(self))
                 self._start_telling(self.store)
         return self
 
@@ -179,87 +174,6 @@ class Authority(Leaving, Telling):
                 method=method or Method.PASSWORD, client=client, scopes=scopes, replaces=replaces, lifetime=lifetime
             )
 
-    async def delegate(
-        self, active: Active, *, to: str, scopes: Iterable[str], lifetime: timedelta | None = None,
-        label: str = "", client: Client | None = None,
-    ) -> Issued:  # fmt: skip
-        """Hand an agent or a service a child session, which dies with this one.
-
-        `to` is one that the giver owns; a new name is registered with the giver as its owner. Scopes are at
-        most the giver's; a scope, like everything, is never implied.
-
-        Raises:
-            Refused: wider scopes, not the giver's agent, a person. Conflict: the giver's session is over.
-            LimitExceeded: the chain is at the policy's limit. ValueError: not a name or a scope.
-        """
-        wanted = check_scopes(scopes)
-        target = await self._receiver(active, to, wanted)
-        return await self._begin(
-            SessionKind.DELEGATED, TokenKind.DELEGATED, active=active, uid=target.uid, tie=Tie.PARENT,
-            scopes=wanted, lifetime=positive(lifetime), label=label, client=client,
-        )  # fmt: skip
-
-    async def mint_key(
-        self, active: Active, *, owner: str, scopes: Iterable[str], lifetime: timedelta | None = None,
-        label: str = "", client: Client | None = None,
-    ) -> Issued:  # fmt: skip
-        """Mint a long-lived API key for a service or an agent. It outlives this session, unless that is contained.
-
-        `owner` is whose key it is: one that the giver owns, or the giver itself. It always expires, at the
-        latest by the policy's `key_lifetime`.
-
-        Raises:
-            Refused: as `delegate`, or the giver's authentication is older than `FRESH_FOR_MINTING`.
-            Conflict: the giver's session is over. ValueError: not a name or a scope.
-        """
-        stale = demand(active.session, Requirement(fresh=FRESH_FOR_MINTING), self.clock.now())
-        if stale is not None:
-            raise Refused("minting a key needs an authentication of the last five minutes: step up first", stale)
-        wanted = check_scopes(scopes)
-        target = await self._receiver(active, owner, wanted, itself=True)
-        return await self._begin(
-            SessionKind.KEY, TokenKind.KEY, active=active, uid=target.uid, tie=Tie.ORIGIN,
-            scopes=wanted, lifetime=positive(lifetime), label=label, client=client,
-        )  # fmt: skip
-
-    async def _receiver(self, active: Active, name: str, wanted: frozenset[str], *, itself: bool = False) -> Principal:
-        name = canonical(name)
-        session = active.session
-        target = await self.store.principal(name=name)
-        if session.uid is None:
-            raise refused(session, "an anonymous session hands out nothing")
-        if itself and target is not None and target.uid == session.uid:
-            return target
-        if kind_of(name) is PrincipalKind.HUMAN:
-            raise refused(
-                session, "sessions are handed to agents and services (agent:NAME, service:NAME), never to people"
-            )
-        # What an agent registers belongs to whoever answers for the agent.
-        giver = await self.store.principal(uid=session.uid)
-        answers = giver.owner if giver is not None and giver.owner is not None else session.uid
-        if target is None:
-            # `begin` decides; but what has ended, or may not give this, must not take names either.
-            snapshot = await self.store.read(active.digest)
-            if (denied := holds(snapshot, self.clock.now())) is not None:
-                raise Conflict(f"the session that hands out is over: {denied.reason}", denied)
-            if not covers(session.scopes, wanted):
-                raise refused(session, "a session hands out no scope that it does not have")
-            target = await self._registered(new_principal(name, now=self.clock.now(), owner=answers), active)
-        if target.owner not in (session.uid, answers) and OPERATOR not in session.scopes:
-            raise refused(session, f"{name} belongs to somebody else: ask its owner or an operator")
-        return target
-
-    async def _registered(self, principal: Principal, by: Active) -> Principal:
-        """The principal, or the one that somebody registered under its name a moment before."""
-        try:
-            await self.store.register(principal, actor_of(by))
-        except Conflict:
-            found = await self.store.principal(name=principal.name)
-            if found is None:
-                raise
-            return found
-        return principal
-
     async def _begin(
         self, kind: SessionKind, token_kind: TokenKind, *, active: Active | None = None, uid: str | None = None,
         tie: Tie | None = None, methods: tuple[Method, ...] = (), scopes: frozenset[str] | None = None,
@@ -280,7 +194,7 @@ class Authority(Leaving, Telling):
             raise Refused(str(error), Denied(reason=Reason.OUT_OF_SCOPE)) from None
         except TooDeep as error:
             raise LimitExceeded(str(error)) from None
-        return Issued(token, make_active(begun.snapshot, draft.digest, rotation_seed(token)))
+        return Issued(token, make_active(begun.snapshot, draft.digest, rotation_seed(token), self.traces))
 
     # -- rotation -----------------------------------------------------------------------------------------------
 
@@ -306,7 +220,7 @@ class Authority(Leaving, Telling):
             successor = _derive(active, in_force)
         pending = Active(
             session, digest=digest(successor), seed=rotation_seed(successor), token_state=TokenState.SUCCESSOR,
-            rotate_at=None,
+            rotate_at=None, traces=self.traces,
         )  # fmt: skip
         return Issued(successor, pending)
 
@@ -325,7 +239,7 @@ class Authority(Leaving, Telling):
         snapshot = await self.store.replace(
             active.digest, digest(token), None if method is None else Method(method), actor_of(active, client)
         )
-        return Issued(token, make_active(snapshot, digest(token), rotation_seed(token)))
+        return Issued(token, make_active(snapshot, digest(token), rotation_seed(token), self.traces))
 
     # -- ending -------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sessile.clock import Clock
 from sessile.errors import SessileError, StoreUnavailable
+from sessile.kernel.containment import EVER
 from sessile.kernel.decide import (
     NOTHING_MORE,
     Active,
@@ -19,17 +20,22 @@ from sessile.kernel.decide import (
     Snapshot,
     TokenState,
     binding,
+    chain_of,
     decide,
     demand,
     horizon,
     shows,
 )  # fmt: skip
 from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.ids import new_id
 from sessile.kernel.policy import Policy
+from sessile.kernel.principal import covers
 from sessile.kernel.reason import Reason
-from sessile.kernel.session import Client, SessionInfo, SessionKind
+from sessile.kernel.session import Client, Session, SessionInfo, SessionKind
 from sessile.kernel.token import TOKEN_LENGTH, placed, rotation_seed, well_formed
 from sessile.near import Entry, NearCache
+from sessile.nhi.budgets import Budgets, Metered
+from sessile.nhi.traces import Traces
 from sessile.stores import Backend
 from sessile.stores.protocol import End
 from sessile.strangers import Strangers
@@ -55,6 +61,8 @@ class Checks(abc.ABC):
         self._near = near
         self._strangers = Strangers()
         self._upkeep: Upkeep | None = None
+        self.traces = Traces(clock)
+        self.budgets = Budgets(clock)
         self.watching = Watching(store, near, clock)
         # Bound once: the cached path pays for no attribute that it does not need.
         self._cached = near.get
@@ -96,8 +104,8 @@ class Checks(abc.ABC):
             return None
         if requirement is not NOTHING_MORE and demand(active.session, requirement, self.clock.now()) is not None:
             return None
-        if touch and now >= entry.touch_at:
-            self._touch(entry, now)
+        if touch and now >= entry.touch_at and not self._touch(entry, now):
+            return None
         return active
 
     def check(
@@ -162,22 +170,20 @@ class Checks(abc.ABC):
                 return Denied(reason=Reason.UNKNOWN)
             denied = decide(snapshot, snapshot.now, client=client)
             if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
-                active = make_active(snapshot, key, rotation_seed(token))
+                active = make_active(snapshot, key, rotation_seed(token), self.traces)
                 entry = self._entry(active, snapshot, started)
                 self._near.put(near_key, entry, reading)
                 if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
+                    self._lacks(snapshot.session, requirement, client)
                     return denied
-                if touch and started >= entry.touch_at:
-                    if started < entry.good_until:
-                        self._touch(entry, started)
-                    else:
-                        await self.store.touch({snapshot.session.id: snapshot.now})
+                if touch and (denied := await self._acted(entry, snapshot, client, started)) is not None:
+                    return denied
                 return active
         if denied is None:
             await self.store.confirm(key)
         elif denied.reason is Reason.ASSURANCE and requirement.below_policy:
             denied = decide(snapshot, snapshot.now, client=client, requirement=requirement)
-            return make_active(snapshot, key, rotation_seed(token)) if denied is None else denied
+            return make_active(snapshot, key, rotation_seed(token), self.traces) if denied is None else denied
         else:
             if denied.reason in (Reason.REVOKED, Reason.DISABLED):
                 # Known here before it was announced here: no later check of this process says yes again.
@@ -197,24 +203,65 @@ class Checks(abc.ABC):
         if self.store.partitioned:
             objects.add(f"t:{session.partition}")
         left = nanoseconds(horizon(snapshot) - snapshot.now) - _LAST_MOMENT_NS
+        touch_at = started + nanoseconds(session.last_seen + policy.touch_interval - snapshot.now)
+        metered = self.budgets.of(snapshot, touch_at)
         return Entry(
             active,
             # `started` was read before the store's clock: never late.
             good_until=started + min(left, CACHE_SECONDS * 1_000_000_000),
-            touch_at=started + nanoseconds(session.last_seen + policy.touch_interval - snapshot.now),
+            touch_at=touch_at if metered is None else 0,
             binding=binding(session, policy),
             objects=tuple(objects),
+            metered=metered,
         )
 
-    def _touch(self, entry: Entry, now: int) -> None:
-        if self._upkeep is not None:
+    def _touch(self, entry: Entry, now: int) -> bool:
+        """Whether the call is in the session's budget, where it has one."""
+        metered: Metered | None = entry.metered
+        if metered is None:
             entry.touch_at = now + _TOUCH_AGAIN_NS
+        elif not metered.take():
+            return False
+        elif now < metered.touch_at:
+            return True
+        else:
+            metered.touch_at = now + _TOUCH_AGAIN_NS
+        if self._upkeep is not None:
             self._upkeep.seen(entry.active.session.id, self.clock.now())
+        return True
+
+    async def _acted(self, entry: Entry, snapshot: Snapshot, client: Client | None, now: int) -> Denied | None:
+        """An act that the near cache did not answer: it is counted, and written where it is due."""
+        self.traces.used(snapshot.session, client)
+        if now < entry.touch_at:
+            return None
+        if now >= entry.good_until:
+            await self.store.touch({snapshot.session.id: snapshot.now})
+        elif self._touch(entry, now):
+            return None
+        if (metered := entry.metered) is None or (now >= entry.good_until and metered.take()):
+            return None
+        self.traces.touched(snapshot.session, "budget", "call", Reason.OVER_BUDGET, client)
+        return Denied(reason=Reason.OVER_BUDGET, session=snapshot.session.id, wait=metered.wait())
+
+    def _lacks(self, session: Session, requirement: Requirement, client: Client | None) -> None:
+        """An agent asked for more than it was given: that is recorded."""
+        if session.kind.is_a_persons:
+            return
+        for scope in sorted(requirement.scopes):
+            if not covers(session.scopes, frozenset({scope})):
+                self.traces.touched(session, f"scope:{scope}", "use", Reason.OUT_OF_SCOPE, client)
 
     async def _replayed(self, snapshot: Snapshot, client: Client | None) -> None:
         """A rotated-out token after its grace: a thief has it, or had it. See decision 0003."""
         session, policy = snapshot.session, snapshot.policy or Policy()
         by = Actor(client=client or Client())
+        if session.kind is SessionKind.KEY:
+            # Its holder has the key that took its place. What it handed out ends with it, by whichever tie; what was
+            # handed out beside it stays.
+            end = End(session=session.id, cause=Reason.REPLAYED, by=by, contain_since=EVER, containment=new_id("con"))
+            await self.store.end(end)
+            return
         same_client = client is not None and client.user_agent is not None and client == session.client
         if policy.strict_replay or not same_client:
             await self.store.end(End(session=session.id, cause=Reason.REPLAYED, by=by))
@@ -250,7 +297,7 @@ class Check:
         raise TypeError("a check must be awaited: `if await authority.check(token):`")
 
 
-def make_active(snapshot: Snapshot, key: bytes, seed: bytes) -> Active:
+def make_active(snapshot: Snapshot, key: bytes, seed: bytes, traces: Traces) -> Active:
     """The proof that the token with digest `key` was presented. Only for what has just decided that it counts."""
     session, policy = snapshot.session, snapshot.policy
     rotates = (
@@ -260,7 +307,10 @@ def make_active(snapshot: Snapshot, key: bytes, seed: bytes) -> Active:
         and session.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS)
     )
     rotate_at = session.rotated + policy.rotate_after if rotates and policy and policy.rotate_after else None
-    return Active(session, digest=key, seed=seed, token_state=snapshot.token_state, rotate_at=rotate_at)
+    return Active(
+        session, digest=key, seed=seed, token_state=snapshot.token_state, rotate_at=rotate_at, traces=traces,
+        chain=chain_of(snapshot) if session.lineage else (),
+    )  # fmt: skip
 
 
 def run_now(coroutine: Coroutine[Any, Any, T]) -> T:

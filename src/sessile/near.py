@@ -14,6 +14,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from sessile.kernel.decide import Active, Binding
 
@@ -21,7 +22,7 @@ from sessile.kernel.decide import Active, Binding
 class Entry:
     """One cached answer. The instants are nanoseconds of `Clock.elapsed`."""
 
-    __slots__ = ("active", "binding", "good_until", "objects", "touch_at")
+    __slots__ = ("active", "binding", "good_until", "metered", "objects", "touch_at")
 
     def __init__(
         self,
@@ -31,12 +32,15 @@ class Entry:
         touch_at: int,
         binding: Binding | None,
         objects: tuple[str, ...],
+        metered: Any = None,
     ) -> None:
         self.active = active
         self.good_until = good_until
         self.touch_at = touch_at
         self.binding = binding
         self.objects = objects
+        self.metered = metered
+        """What counts its calls, where there is a budget; then `touch_at` is in the past."""
 
 
 class Reading:

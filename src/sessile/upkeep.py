@@ -10,7 +10,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from sessile.errors import SessileError
-from sessile.stores.protocol import Store
+from sessile.nhi.budgets import SYNC_SECONDS
+from sessile.nhi.traces import Traces
+from sessile.stores import Backend
 
 logger = logging.getLogger("sessile")
 
@@ -23,16 +25,26 @@ _SWEEP_ROWS = 500
 class Upkeep:
     """Background tasks on the running loop. All survive a store that is away."""
 
-    def __init__(self, store: Store, *, resume: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: Backend, traces: Traces, *, spend: Callable[[], Awaitable[None]],
+        resume: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
         self._store = store
+        self._traces = traces
+        self._spend = spend
         self._resume = resume
         self._seen: dict[str, datetime] = {}
         self._lock = threading.Lock()
         """Held while `_seen` is looked at and changed: the sync face checks on many threads."""
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        work = (self._flush_forever(), self._sweep_forever(), self._resume_forever())
+        traces.wake = self._wake_up
+        work = (self._flush_forever(), self._sweep_forever(), self._resume_forever(), self._spend_forever())
         self._tasks = [self._loop.create_task(one) for one in work]
+
+    def _wake_up(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: whoever closes writes
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     def seen(self, session_id: str, now: datetime) -> None:
         """A person acted in this session. Written within `FLUSH_SECONDS`; callable from any thread."""
@@ -44,6 +56,10 @@ class Upkeep:
 
     async def flush(self) -> None:
         """Write what was gathered. Raises StoreUnavailable, and then keeps it."""
+        await self._touch()
+        await self._traces.flush(self._store)
+
+    async def _touch(self) -> None:
         with self._lock:
             batch, self._seen = self._seen, {}
         if not batch:
@@ -60,7 +76,9 @@ class Upkeep:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(SessileError):  # the sessions end a little early, never late
-            await self.flush()
+            await self._touch()
+            await self._traces.flush(self._store, everything=True)
+            await self._spend()
 
     async def _flush_forever(self) -> None:
         while True:
@@ -83,10 +101,20 @@ class Upkeep:
                 logger.warning("containments not finished, trying again in a minute: %s", error)
             await asyncio.sleep(SWEEP_SECONDS)
 
+    async def _spend_forever(self) -> None:
+        """Report what was counted of budgets, and hear what others counted."""
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            try:
+                await self._spend()
+            except SessileError as error:
+                logger.warning("budgets not added up, trying again: %s", error)
+
     async def _sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
+                await self._traces.flush(self._store)
                 swept = _SWEEP_ROWS
                 while swept == _SWEEP_ROWS:
                     swept = await self._store.sweep(_SWEEP_ROWS)

@@ -50,7 +50,7 @@ def test_cures() -> None:
         "missing": "sign_in", "malformed": "sign_in", "unknown": "sign_in", "idle": "sign_in",
         "expired": "sign_in", "revoked": "sign_in", "disabled": "none", "superseded": "retry",
         "replayed": "sign_in", "unbound": "sign_in", "assurance": "step_up",
-        "stale_authentication": "step_up", "out_of_scope": "none", "unavailable": "retry",
+        "stale_authentication": "step_up", "out_of_scope": "none", "over_budget": "retry", "unavailable": "retry",
     }  # fmt: skip
 
 

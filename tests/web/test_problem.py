@@ -14,6 +14,7 @@ STATUS = dict.fromkeys(Reason, 401) | {
     Reason.MALFORMED: 400,
     Reason.OUT_OF_SCOPE: 403,
     Reason.UNAVAILABLE: 503,
+    Reason.OVER_BUDGET: 429,
 }
 
 
@@ -39,7 +40,7 @@ def test_every_reason_of_the_kernel_is_said(reason: Reason, bearer: bool) -> Non
     sent = headers(problem)
     assert sent[b"content-type"] == b"application/problem+json"
     assert sent[b"cache-control"] == b"no-store"
-    assert (b"retry-after" in sent) == (problem.status == 503)
+    assert (b"retry-after" in sent) == (problem.status in (429, 503))
     # RFC 9110 15.5.2: a 401 always carries a challenge.
     assert problem.status != 401 or sent[b"www-authenticate"].startswith(b"Bearer realm=")
 

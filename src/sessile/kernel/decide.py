@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from sessile.kernel.policy import Policy, Trait
 from sessile.kernel.principal import Principal, Status, covers
 from sessile.kernel.reason import Cure, Reason
-from sessile.kernel.session import Client, Link, Session, SessionInfo, SessionKind, Tie
+from sessile.kernel.session import Client, Link, Session, SessionInfo, SessionKind, Tie, act, in_order
 
 
 class TokenState(StrEnum):
@@ -67,12 +67,18 @@ class Requirement(msgspec.Struct, frozen=True):
 NOTHING_MORE = Requirement()
 
 
+class Touches(Protocol):
+    """Where is noted what a session touches."""
+
+    def touched(self, session: Session, resource: str, action: str = "", decision: str = "allowed") -> None: ...
+
+
 class Active:
     """A check that let in. Truthy. Made by `check`, `peek` and what begins or rotates, never by hand: it is the
     proof that a token was presented, which everything that mints demands.
     """
 
-    __slots__ = ("digest", "rotate_at", "seed", "session", "token_state")
+    __slots__ = ("_traces", "chain", "digest", "rotate_at", "seed", "session", "token_state")
 
     def __init__(
         self,
@@ -82,13 +88,40 @@ class Active:
         seed: bytes,
         token_state: TokenState,
         rotate_at: datetime | None,
+        traces: Touches | None = None,
+        chain: tuple[str, ...] = (),
     ) -> None:
+        self._traces = traces
+        self.chain = chain or (session.principal or "anonymous",)
+        """Who acts for whom, by name: first the one for whom all is done, last the one who does it."""
         self.session = session
         self.digest = digest
         self.seed = seed
         self.token_state = token_state
         self.rotate_at = rotate_at
         """When the presented token is due for a successor; None: never."""
+
+    @property
+    def subject(self) -> str:
+        """For whom all is done: a person, or what holds a key."""
+        return self.chain[0]
+
+    @property
+    def act(self) -> dict[str, Any] | None:
+        """`act` of RFC 8693, section 4.1: who acts for the subject, and who before. None: it does so itself."""
+        return act(self.chain)
+
+    def touch_resource(self, resource: str, action: str = "", *, decision: str = "allowed") -> None:
+        """Note that this session asked for a resource (`secret:prod/db`, `tool:search`), for the blast radius.
+
+        Cheap: it is added up and written later. An agent's first of a sort is an event, too. At most 200 printable
+        characters each; `decision` is `allowed`, or why it was denied.
+
+        Raises:
+            ValueError: not such texts.
+        """
+        if self._traces is not None:
+            self._traces.touched(self.session, resource, action, decision)
 
     def __bool__(self) -> Literal[True]:
         return True
@@ -107,6 +140,8 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
     """Since when: the end, the expiry."""
     cause: str | None = None
     by: str | None = None
+    wait: timedelta | None = None
+    """After how long the same may be asked again, where a budget was used up; None: waiting does not help."""
 
     @property
     def cure(self) -> Cure:
@@ -211,8 +246,19 @@ def info(snapshot: Snapshot, now: datetime) -> SessionInfo:
         created=session.created, last_seen=session.last_seen, idle_expires=idle_expires_at(session, policy),
         expires=expires_at(session, policy), scopes=session.scopes, client=session.client, label=session.label,
         ended=session.ended, cause=session.cause, ended_by=session.ended_by, live=denied is None,
-        reason=None if denied is None else denied.reason,
+        reason=None if denied is None else denied.reason, chain=chain_of(snapshot), rotated_out=session.rotated_out,
     )  # fmt: skip
+
+
+def chain_of(snapshot: Snapshot) -> tuple[str, ...]:
+    """Who acts for whom, by name (`Session.acts_for`)."""
+    session = snapshot.session
+    above = [
+        one.principal.name if one.principal is not None else one.link.uid or "anonymous"
+        for one in snapshot.ancestors
+        if one.link.tie is Tie.PARENT
+    ]
+    return in_order(session, above, session.principal or "anonymous")
 
 
 def is_live(snapshot: Snapshot, now: datetime) -> bool:
@@ -221,9 +267,13 @@ def is_live(snapshot: Snapshot, now: datetime) -> bool:
 
 
 def _counts(snapshot: Snapshot, now: datetime) -> Denied | None:
-    if (denied := _session_alive(snapshot, now)) is not None:
-        return denied
-    return _token_counts(snapshot, now)
+    denied = _session_alive(snapshot, now)
+    if denied is None:
+        return _token_counts(snapshot, now)
+    if denied.reason is Reason.EXPIRED and snapshot.session.rotated_out:
+        # Whoever holds the key that took its place does not come with this one.
+        return _denied(Reason.REPLAYED, snapshot.session, denied.at)
+    return denied
 
 
 def _policy_met(snapshot: Snapshot) -> Denied | None:

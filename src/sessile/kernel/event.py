@@ -11,12 +11,19 @@ from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active
 from sessile.kernel.principal import Principal, Status
 from sessile.kernel.session import Client, Session, SessionKind
+from sessile.kernel.trace import ALLOWED
 
 
 class EventName(StrEnum):
     SESSION_BEGUN = "session.begun"
     SESSION_DELEGATED = "session.delegated"
+    SESSION_IMPERSONATED = "session.impersonated"
     KEY_MINTED = "key.minted"
+    KEY_ROTATED = "key.rotated"
+    TOKEN_LEAKED = "token.leaked"
+    RESOURCE_TOUCHED = "resource.touched"
+    ACCESS_DENIED = "access.denied"
+    BUDGET_SET = "budget.set"
     SESSION_ELEVATED = "session.elevated"
     SESSION_ROTATED = "session.rotated"
     SESSION_REVOKED = "session.revoked"
@@ -71,6 +78,9 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 SYSTEM = Actor()
 
+Details = dict[str, str | int | list[str]]
+"""What an event says beside its own members."""
+
 
 def actor_in(session: Session, client: Client | None = None) -> Actor:
     """The holder of a session."""
@@ -103,7 +113,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     by: Actor = SYSTEM
     cause: str | None = None
-    details: dict[str, str | int | list[str]] = {}
+    details: Details = {}
 
 
 _BEGUN = {
@@ -119,17 +129,54 @@ _STATUS = {
 _LISTED = 100
 
 
+def about(session: Session, action: str, decision: str = ALLOWED, resource: str | None = None) -> Details:
+    """What an event about an agent or a service says besides which one it was: for whom (`for`: the uids of whom it is
+    done for, down to who does it), which action on what, how it was decided, in which tree of sessions, and with what
+    assurance. Nothing for a person's own session.
+    """
+    if session.kind.is_a_persons:
+        return {}
+    details: Details = {
+        "for": [uid or "" for uid in session.acts_for], "action": action, "decision": decision,
+        "correlation": session.root, "assurance": session.assurance,
+    }  # fmt: skip
+    return details if resource is None else details | {"resource": resource}
+
+
 def begun_event(session: Session, giver: Session | None) -> Event:
     """A session began; for what was handed out, by whom."""
-    details: dict[str, str | int | list[str]] = {"kind": session.kind.value}
+    details: Details = {"kind": session.kind.value}
     if session.authentications and giver is None:
         details["method"] = session.authentications[-1].method.value
     if session.kind in _BEGUN:
         details |= {"scopes": sorted(session.scopes), "expires": session.expires.isoformat()}
+    name = _BEGUN.get(session.kind, EventName.SESSION_BEGUN)
+    if session.impersonation:
+        name = EventName.SESSION_IMPERSONATED
     by = session if giver is None else giver
     return Event(
-        name=_BEGUN.get(session.kind, EventName.SESSION_BEGUN), principal=session.principal, uid=session.uid,
-        session=session.id, by=actor_in(by, session.client), details=details,
+        name=name, principal=session.principal, uid=session.uid, session=session.id,
+        by=actor_in(by, session.client), details=details | about(session, name.value),
+        cause=session.label if session.impersonation else None,
+    )  # fmt: skip
+
+
+def retired_event(session: Session, successor: str, by: Actor) -> Event:
+    """Another key has taken the place of this one, which counts until it expires."""
+    return Event(
+        name=EventName.KEY_ROTATED, principal=session.principal, uid=session.uid, session=session.id, by=by,
+        details={"successor": successor, "until": session.expires.isoformat()}
+        | about(session, EventName.KEY_ROTATED.value),
+    )  # fmt: skip
+
+
+def touched_event(session: Session, resource: str, action: str, decision: str, client: Client) -> Event:
+    """A session asked for a resource, for the first time in that way."""
+    name = EventName.RESOURCE_TOUCHED if decision == ALLOWED else EventName.ACCESS_DENIED
+    return Event(
+        name=name, principal=session.principal, uid=session.uid, session=session.id,
+        by=actor_in(session, client),
+        cause=None if decision == ALLOWED else decision, details=about(session, action, decision, resource),
     )  # fmt: skip
 
 
@@ -146,7 +193,7 @@ def ended_event(session: Session, cause: str, by: Actor) -> Event:
     """One session ended as a consequence of something else: the concurrency limit, its replacement."""
     return Event(
         name=EventName.SESSION_REVOKED, principal=session.principal, uid=session.uid, session=session.id, by=by,
-        cause=cause,
+        cause=cause, details=about(session, EventName.SESSION_REVOKED.value),
     )  # fmt: skip
 
 
@@ -155,7 +202,7 @@ def ending_event(
     password: bool, revoked: int | None, sessions: list[str], containment: str | None = None,
 ) -> Event:  # fmt: skip
     """One call that ended a session, all of a principal or (target None) everybody."""
-    details: dict[str, str | int | list[str]] = {"sessions": sessions[:_LISTED]}
+    details: Details = {"sessions": sessions[:_LISTED]}
     if revoked is not None:
         details["revoked"] = revoked
     if containment is not None:
@@ -164,7 +211,7 @@ def ending_event(
         name = EventName.SESSION_CONTAINED if contained else EventName.SESSION_REVOKED
         return Event(
             name=name, principal=target.principal, uid=target.uid, session=target.id, by=by, cause=cause,
-            details=details,
+            details=details | about(target, name.value),
         )  # fmt: skip
     if target is None:
         return Event(name=EventName.EVERYONE_REVOKED, by=by, cause=cause, details=details)

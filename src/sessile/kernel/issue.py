@@ -135,7 +135,7 @@ def _lineage(giver: Snapshot | None, tie: Tie | None, now: datetime) -> tuple[Li
     if len(above) >= limit:
         raise TooDeep(f"a chain of delegations is at most {limit} long by policy")
     # Once a tie on the way up is only an origin, all above it are.
-    further = above if tie is Tie.PARENT else tuple(Link(a.session, a.uid, Tie.ORIGIN, a.since) for a in above)
+    further = above if tie is Tie.PARENT else tuple(msgspec.structs.replace(a, tie=Tie.ORIGIN) for a in above)
     return (Link(giver.session.id, giver.session.uid, tie, now), *further)
 
 
@@ -163,6 +163,17 @@ def _scopes(draft: Draft, principal: Principal | None, giver: Snapshot | None) -
     if not covers(held, draft.scopes):
         raise Wider("a session has no scope that its principal does not have")
     return draft.scopes
+
+
+def retire(session: Session, until: datetime, now: datetime) -> Session:
+    """A key once another has taken its place: it counts until `until`, and a use after that is a replay.
+
+    Raises:
+        ValueError: not a key; or one that was rotated out before.
+    """
+    if session.kind is not SessionKind.KEY or session.rotated_out:
+        raise ValueError("only a key that was not rotated out before is")
+    return msgspec.structs.replace(session, generation=1, rotated=now, expires=min(session.expires, max(until, now)))
 
 
 def positive(lifetime: timedelta | None) -> timedelta | None:

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     ASSURANCE = "assurance"
     STALE_AUTHENTICATION = "stale_authentication"
     OUT_OF_SCOPE = "out_of_scope"
+    OVER_BUDGET = "over_budget"
     UNAVAILABLE = "unavailable"
 
     @property
@@ -44,5 +45,7 @@ _CURES = {
     Reason.ASSURANCE: Cure.STEP_UP,
     Reason.STALE_AUTHENTICATION: Cure.STEP_UP,
     Reason.OUT_OF_SCOPE: Cure.NONE,
+    # In the next minute; if the budget is used up as a whole, once its owner has set another.
+    Reason.OVER_BUDGET: Cure.RETRY,
     Reason.UNAVAILABLE: Cure.RETRY,
 }

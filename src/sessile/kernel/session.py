@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import msgspec
 
 from sessile.kernel.assurance import Authentication, assurance
+from sessile.kernel.principal import PrincipalKind, kind_of
 from sessile.kernel.reason import Reason
+
+T = TypeVar("T")
 
 
 class SessionKind(StrEnum):
@@ -18,6 +23,16 @@ class SessionKind(StrEnum):
     LEASE = "lease"
     ANONYMOUS = "anonymous"
     """Without a principal (a cart, a form before sign-in); signing in replaces it."""
+
+    @property
+    def is_a_persons(self) -> bool:
+        """Whether a person sits before it, signed in or not."""
+        return self in (SessionKind.BROWSER, SessionKind.ANONYMOUS)
+
+    @property
+    def outlives_its_giver(self) -> bool:
+        """Whether it has a life of its own, and who handed it out only the blame."""
+        return self in (SessionKind.KEY, SessionKind.LEASE)
 
 
 class Tie(StrEnum):
@@ -72,6 +87,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     everyone: bytes
     """The epoch of everybody, for this kind of session, when issued."""
     generation: int = 0
+    """How often its token was rotated. Of a key, 1 once it was rotated out: another has taken its place."""
     rotated: datetime
     """When the current token became current."""
     scopes: frozenset[str] = frozenset()
@@ -100,8 +116,47 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return max(event.at for event in self.authentications)
 
     @property
+    def rotated_out(self) -> bool:
+        """Whether it is a key whose place another has taken: it counts until the overlap ends, and not again."""
+        return self.kind is SessionKind.KEY and self.generation > 0
+
+    @property
+    def impersonation(self) -> bool:
+        """Whether an operator acts as this session's principal: nothing else is ever handed to a person."""
+        return self.kind is SessionKind.DELEGATED and kind_of(self.principal or "") is PrincipalKind.HUMAN
+
+    @property
+    def acts_for(self) -> tuple[str | None, ...]:
+        """The uids of who acts for whom: first the one for whom all is done, last the one who does it. One alone acts
+        for itself. Who handed out a key is not among them: a key acts for its own principal.
+        """
+        return in_order(self, [link.uid for link in self.lineage if link.tie is Tie.PARENT], self.uid)
+
+    @property
+    def root(self) -> str:
+        """The session at the top of the tree: what its events have in common."""
+        return self.lineage[-1].session if self.lineage else self.id
+
+    @property
     def partition(self) -> str:
         return self.id[4]
+
+
+def in_order(session: Session, above: Sequence[T], own: T) -> tuple[T, ...]:
+    """`own`, and what is said of those above by `parent`, nearest first, in the order of who acts for whom."""
+    # Whoever is impersonated is the one for whom it is done; the operator does it.
+    return (own, *above) if session.impersonation else (*reversed(above), own)
+
+
+def act(chain: Sequence[str]) -> dict[str, Any] | None:
+    """RFC 8693, section 4.1: who acts now, and within it who acted before. `chain` begins with the subject.
+
+    None: the subject itself acts.
+    """
+    made: dict[str, Any] | None = None
+    for name in chain[1:]:
+        made = {"sub": name} if made is None else {"sub": name, "act": made}
+    return made
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,3 +184,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a check would find it alive at the time of the listing."""
     reason: Reason | None = None
     """Why a check would deny it at the time of the listing, whoever asks; None: it is live."""
+    chain: tuple[str, ...] = ()
+    """The names of `Session.acts_for`."""
+    rotated_out: bool = False
+    """See `Session.rotated_out`."""

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sessile.checks import Checks
 from sessile.kernel.decide import Active
 from sessile.kernel.event import Actor
+from sessile.kernel.issue import positive
 from sessile.kernel.principal import Principal
-from sessile.kernel.session import SessionInfo
+from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
+from sessile.kernel.token import TokenKind
+from sessile.kernel.trace import Trace
 from sessile.nhi import contain as containing
+from sessile.nhi import impersonating
+from sessile.nhi import keys as rotating
 from sessile.nhi.contain import Containment
-from sessile.receipt import Receipt
+from sessile.nhi.handing_out import HandingOut
+from sessile.nhi.keys import OVERLAP
+from sessile.receipt import Issued, Receipt
 from sessile.stores.protocol import End
 
 
-class NonHuman(Checks):
+class NonHuman(HandingOut):
     """What `Authority` can do about agents, services and what is handed to them."""
 
     @abc.abstractmethod
     async def end(self, end: End, *, by: Active | Actor | None = None, wait: bool = True) -> Receipt: ...
+
+    @abc.abstractmethod
+    async def revoke(
+        self, *, session: str | None = None, principal: str | None = None, everyone: bool = False, cause: str,
+        by: Active | Actor | None = None, keys: bool = False, lock_sign_in: timedelta | None = None, wait: bool = True,
+    ) -> Receipt: ...  # fmt: skip
 
     @abc.abstractmethod
     async def principal(self, name: str) -> Principal: ...
@@ -31,6 +44,64 @@ class NonHuman(Checks):
     @abc.abstractmethod
     def settling(self, delta: timedelta) -> timedelta:
         """How long after its acknowledgement an ending is in force everywhere."""
+
+    async def rotate_key(
+        self, active: Active, key: str, *, overlap: timedelta = OVERLAP, lifetime: timedelta | None = None,
+        label: str | None = None, client: Client | None = None,
+    ) -> Issued:  # fmt: skip
+        """Mint a key that takes the place of another, with the same owner and scopes. Both count for the overlap.
+
+        The old one is over after it (at once, without one). A use after that is a sign of theft: what the old key
+        handed out ends then, and the event names it; the new one and others beside it go on. The new key's origin is
+        this session; it lives as long as the old one did from its beginning, at the latest until the policy's limit.
+
+        Raises:
+            NotFound: no such key. Conflict: it is over, or was rotated out before; this session is over.
+            Refused: as `mint_key`. ValueError: a negative overlap or lifetime.
+        """
+        await self.open()
+        return await rotating.rotate(
+            self, active, key, overlap=overlap, lifetime=lifetime, label=label, client=client
+        )  # fmt: skip
+
+    async def last_uses(self, ids: Sequence[str]) -> Mapping[str, Trace]:
+        """When and from where agents' and services' sessions were last used, by id: to the minute, each process for
+        itself. Those that were not used are left out."""
+        await self.open()
+        return await rotating.last_uses(self, ids)
+
+    async def impersonate(
+        self, active: Active, name: str, *, cause: str, lifetime: timedelta | None = None, client: Client | None = None
+    ) -> Issued:
+        """Begin a session in which an operator acts as another person, for at most 15 minutes, and no longer than the
+        operator's own. It has the person's scopes and its token is a browser's.
+
+        `Session.impersonation` tells it from the person's own, and `act` names the operator; the person sees it among
+        its sessions, and reads the cause. It is never fresh, changes no password and no factor, and hands out nothing.
+
+        Raises:
+            Refused: not an operator who proved itself in the last five minutes; the person has rights over Sessile;
+                the operator lacks a scope of the person's. NotFound: nobody has that name.
+            Conflict: the person is disabled, or the operator's session is over. ValueError: no cause.
+        """
+        await self.open()
+        return await impersonating.impersonate(
+            self, active, name, cause=cause, lifetime=positive(lifetime), client=client
+        )  # fmt: skip
+
+    async def hand_out(
+        self, active: Active, kind: SessionKind, token_kind: TokenKind, to: Principal, tie: Tie, *,
+        scopes: frozenset[str], lifetime: timedelta | None, label: str, client: Client | None,
+    ) -> Issued:  # fmt: skip
+        """Begin a child session of `active`. Whether it may is up to the caller; the store decides on the rest."""
+        return await self._begin(
+            kind, token_kind, active=active, uid=to.uid, tie=tie, scopes=scopes, lifetime=lifetime, label=label,
+            client=client,
+        )  # fmt: skip
+
+    async def _spend(self) -> None:
+        for uid in await self.budgets.sync(self.store):
+            self._near.apply(self._near.mark, (f"p:{uid}",))
 
     async def contain(
         self, *, session: str | None = None, principal: str | None = None, since: datetime | None = None,

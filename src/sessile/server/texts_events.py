@@ -25,7 +25,13 @@ class Events:
             {
                 "session.begun": "Signed in",
                 "session.delegated": "Delegation handed out",
+                "session.impersonated": "An operator began to act as this person",
                 "key.minted": "Key handed out",
+                "key.rotated": "Key got a successor",
+                "token.leaked": "Token found in the open",
+                "resource.touched": "Resource used",
+                "access.denied": "Access denied",
+                "budget.set": "Budget set",
                 "session.elevated": "Confirmed it was you",
                 "session.rotated": "Session got a new token",
                 "session.revoked": "Session ended",
@@ -81,5 +87,6 @@ class Events:
             guessing_network="many tries from one network",
             guessing_tried="one password tried for many accounts",
             guessing_everybody="many tries altogether",
+            replayed="an old token was used",
         )
     )

@@ -8,6 +8,7 @@ from typing import Protocol
 from sessile.clock import Clock
 from sessile.stores.leasing import Leased
 from sessile.stores.mail import Mails
+from sessile.stores.noticing import Notices
 from sessile.stores.protocol import Directory, Store
 
 REDIS = (
@@ -16,7 +17,7 @@ REDIS = (
 )  # fmt: skip
 
 
-class Backend(Store, Directory, Mails, Leased, Protocol):
+class Backend(Store, Directory, Mails, Leased, Notices, Protocol):
     """A store that is its own directory."""
 
 

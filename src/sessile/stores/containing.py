@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sessile.kernel.containment import EVER, Before, Cut
 from sessile.kernel.principal import Principal
 from sessile.kernel.session import Session
@@ -25,3 +27,10 @@ def cut_of(end: End, target: Session | Principal | None, was: Before, ended: End
         id=end.containment or "", session=end.session, uid=end.uid, principal=name, since=end.contain_since or EVER,
         at=ended.at, cause=end.cause, by=end.by.name, before=was, delta=ended.delta,
     )  # fmt: skip
+
+
+def widened(principal: Principal, since: datetime | None, now: datetime) -> dict[str, datetime]:
+    """What a containment since then changes of a principal."""
+    if since is None:
+        return {}
+    return {"contained_since": min(since, principal.contained_since or since), "contained_at": now}

@@ -27,19 +27,23 @@ from sessile.kernel.event import (
     changed_event,
     ended_event,
     ending_event,
+    retired_event,
 )  # fmt: skip
 from sessile.kernel.issue import Draft, confirm, elevate, issue
 from sessile.kernel.policy import AtLimit, Policy
 from sessile.kernel.principal import ERASED, OPERATOR, Principal, Status, new_epoch
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionInfo, SessionKind
+from sessile.kernel.trace import shown
 from sessile.near import NearCache
-from sessile.stores.containing import before, cut_of
+from sessile.stores.containing import before, cut_of, widened
 from sessile.stores.memory_directory import page
-from sessile.stores.memory_erasing import deletion, erased_containment, erased_events, erased_session
+from sessile.stores.memory_erasing import deletion, erased_events, erased_session
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
+from sessile.stores.memory_noticing import MemoryNotices
 from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Erased, Page
+from sessile.stores.retiring import retired
 
 T = TypeVar("T")
 
@@ -52,7 +56,7 @@ class _Token(msgspec.Struct):
     since: datetime
 
 
-class MemoryStore(MemoryMails, MemoryLeases):
+class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices):
     """`Store` and `Directory` in dictionaries."""
 
     local = True
@@ -145,6 +149,8 @@ class MemoryStore(MemoryMails, MemoryLeases):
         if draft.lease is not None:
             self._add_lease(session, draft.lease, now)
         self._append(begun_event(session, giver.session if giver else None), now)
+        if (seen := shown(session, giver.session if giver else None)) is not None:
+            self._add_trace(seen)
         self._announce(*touched)
         return Begun(self._present(draft.digest, now), tuple(old.id for old in surplus))
 
@@ -238,6 +244,16 @@ class MemoryStore(MemoryMails, MemoryLeases):
         self._append(changed_event(name, changed, by, method), now)
         self._announce(f"s:{session.id}")
         return self._present(digest, now)
+
+    async def retire(self, session_id: str, until: datetime, successor: str, by: Actor) -> Session:
+        now = self._clock.now()
+        if session_id not in self._sessions:
+            raise NotFound(f"no session {session_id}")
+        session = retired(self._view(self._sessions[session_id], now), until, now)
+        self._sessions[session_id] = session
+        self._append(retired_event(session, successor, by), now)
+        self._announce(f"s:{session_id}")
+        return session
 
     def _tokens_of(self, session_id: str) -> dict[bytes, _Token]:
         return {digest: token for digest, token in self._tokens.items() if token.session == session_id}
@@ -345,7 +361,7 @@ class MemoryStore(MemoryMails, MemoryLeases):
             status=end.status or principal.status,
             scopes=principal.scopes if end.scopes is None else end.scopes,
             policy=end.policy or principal.policy,
-            **_containment(principal, end.contain_since, now),
+            **widened(principal, end.contain_since, now),
         )
         if end.status is Status.DELETED and self._names.get(principal.name) == uid:
             del self._names[principal.name]
@@ -455,6 +471,7 @@ class MemoryStore(MemoryMails, MemoryLeases):
         return True
 
     async def sweep(self, limit: int = 500) -> int:
+        self._sweep_traces()
         now = self._clock.now()
         over = [
             session_id
@@ -476,12 +493,6 @@ class MemoryStore(MemoryMails, MemoryLeases):
                 counts[f"sessions_{session.kind}"] += 1
         counts |= {"principals": len(self._names), "events": len(self._events), "journal": self._mark}
         return counts | self._count_leases()
-
-
-def _containment(principal: Principal, since: datetime | None, now: datetime) -> dict[str, datetime]:
-    if since is None:
-        return {}
-    return {"contained_since": min(since, principal.contained_since or since), "contained_at": now}
 
 
 def _place(session: Session, tree: bool) -> str:

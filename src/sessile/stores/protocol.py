@@ -31,7 +31,7 @@ from sessile.kernel.event import SYSTEM, Actor, Event, EventName
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status
-from sessile.kernel.session import SessionInfo, SessionKind
+from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
 
@@ -216,6 +216,13 @@ class Store(Protocol):
         the session's new value.
 
         Raises Conflict with `denied` unless `presented` counts by `holds(…, stepping_up=True)`.
+        """
+
+    async def retire(self, session_id: str, until: datetime, successor: str, by: Actor) -> Session:
+        """A key that another takes the place of: it counts until `until` (at most its own limit), and a use after
+        that is a replay (`kernel.issue.retire`). Returns its new value.
+
+        Raises NotFound; Conflict unless it is a key, alive, and was not rotated out before.
         """
 
     async def touch(self, seen: Mapping[str, datetime]) -> None:

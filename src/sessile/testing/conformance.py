@@ -21,15 +21,30 @@ from sessile.testing.leasing import Leasing
 from sessile.testing.listing import Listing
 from sessile.testing.mailing import Mailing
 from sessile.testing.nearness import Nearness
+from sessile.testing.noticing import Noticing
 from sessile.testing.proving import Proving
 from sessile.testing.races import Races
+from sessile.testing.retiring import Retiring
 from sessile.testing.rotating import Rotating
 from sessile.testing.stateful import against_memory
 from sessile.testing.world import MakeStore, Node, World
 
 
 class StoreConformance(
-    Beginning, Rotating, Ending, Erasing, Containing, Listing, Keeping, Proving, Mailing, Leasing, Nearness, Races
+    Beginning,
+    Rotating,
+    Retiring,
+    Ending,
+    Erasing,
+    Containing,
+    Listing,
+    Keeping,
+    Proving,
+    Mailing,
+    Leasing,
+    Noticing,
+    Nearness,
+    Races,
 ):
     """Subclass it in a test module and say how a store is made::
 

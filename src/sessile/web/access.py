@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -56,6 +57,7 @@ class AccessDenied(SessileError):
             if denied.reason is Reason.STALE_AUTHENTICATION and needed.fresh is not None
             else None,
             scopes=sorted(needed.scopes) if denied.reason is Reason.OUT_OF_SCOPE else (),
+            wait=None if denied.wait is None else max(1, math.ceil(denied.wait.total_seconds())),
         )
 
 
@@ -123,6 +125,12 @@ class Access:
         if self._token is None:
             return None
         return self.authority.peek(self._token, client=self.client, requirement=requirement, touch=False)
+
+    def touch_resource(self, resource: str, action: str = "", *, decision: str = "allowed") -> None:
+        """See `Active.touch_resource`. Nothing where there is no session. Raises ValueError."""
+        active = self.active
+        if active is not None:
+            active.touch_resource(resource, action, decision=decision)
 
     async def check(self, requirement: Requirement = NOTHING_MORE) -> Active | Denied:
         """Check the presented token again, against `requirement`. Never raises."""

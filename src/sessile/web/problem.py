@@ -21,6 +21,9 @@ TYPE_PREFIX: Final = "urn:sessile:problem:"
 RETRY_AFTER: Final = 2
 """Seconds that a client is asked to wait when the store is away: a failover takes about that."""
 
+A_DAY: Final = 86_400
+"""Seconds until one may ask again where waiting alone does not help."""
+
 _SCOPE_TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
@@ -115,6 +118,12 @@ DENIALS: Final[dict[str, Denial]] = {
         "insufficient_user_authentication",
     ),
     "out_of_scope": Denial(403, "Not permitted", "This session may not do that.", "insufficient_scope"),
+    "over_budget": Denial(
+        429,
+        "Budget used up",
+        "This agent has made as many calls as its budget allows; the Retry-After header says when it may go on.",
+        None,
+    ),
     "unavailable": Denial(
         503,
         "Sessions cannot be checked",
@@ -140,13 +149,14 @@ def denied(
     acr_values: Iterable[str] = (),
     max_age: int | None = None,
     scopes: Iterable[str] = (),
+    wait: int | None = None,
 ) -> Problem:
     """The problem that says a denial of the kernel. Reasons that are not in the table are answered as 401.
 
     `bearer`: the client presented a bearer token, so the challenge carries RFC 6750's error code and, for a
     step-up, RFC 9470's `acr_values` and `max_age` (seconds); `scopes` are those that were needed. Every 401
     has a challenge (RFC 9110 15.5.2); one without error code tells a bearer client no more than that it may
-    present a token.
+    present a token. `wait` is for Retry-After, in seconds.
     """
     denial = DENIALS.get(reason, _OTHER)
     headers: list[tuple[bytes, bytes]] = []
@@ -154,8 +164,9 @@ def denied(
         headers.append(bearer_challenge(denial.error, acr_values=acr_values, max_age=max_age, scopes=scopes))
     elif denial.status == 401:
         headers.append(bearer_challenge())
-    if denial.status == 503:
-        headers.append((b"retry-after", str(RETRY_AFTER).encode()))
+    if denial.status in (429, 503):
+        after = wait or (RETRY_AFTER if denial.status == 503 else A_DAY)
+        headers.append((b"retry-after", str(after).encode()))
     return Problem(
         status=denial.status,
         title=denial.title,

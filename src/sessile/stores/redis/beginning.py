@@ -15,6 +15,7 @@ from sessile.kernel.principal import OPERATOR, Principal, PrincipalKind, Status
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionKind
 from sessile.kernel.token import partition_of_digest
+from sessile.kernel.trace import shown
 from sessile.stores.protocol import TOMBSTONE, Begun
 from sessile.stores.redis import journal
 from sessile.stores.redis.applying import keep
@@ -23,6 +24,7 @@ from sessile.stores.redis.journal import EndSession, Entry
 from sessile.stores.redis.layout import Stored, Token, principal_row
 from sessile.stores.redis.reach import Reach
 from sessile.stores.sql import leases
+from sessile.stores.sql.noticing import add_trace
 from sessile.stores.sql.transaction import Transaction
 
 Over = list[tuple[Session, str, Actor]]
@@ -70,6 +72,8 @@ def _record(tx: Transaction, session: Session, giver: Session | None, over: Over
         entries += journal.append(tx, f"s:{one.id}", {one.partition: op})
         tx.record(ended_event(one, cause, by))
     tx.record(begun_event(session, giver))
+    if (seen := shown(session, giver)) is not None:
+        add_trace(tx, seen)
     return entries
 
 
@@ -162,10 +166,12 @@ async def _bring(reach: Reach, found: Found, uid: str) -> None:
     """A principal's state comes to a partition with its first session there: from the directory, unless an ending
     was applied meanwhile, which might have been its own."""
     principal = await reach.directory.principal(uid=uid)
+    if principal is not None and principal.kind is PrincipalKind.HUMAN and found.partition != home(uid):
+        # And then it is read again: what ends the person from now on is applied here, too.
+        await reach.directory.set_fact(journal.spread(uid), b"1")
+        principal = await reach.directory.principal(uid=uid)
     if principal is None:
         raise NotFound("no such principal")
-    if principal.kind is PrincipalKind.HUMAN and found.partition != home(uid):
-        raise ValueError("sessions of a person begin in the partition that its uid names")
     change = Change(found)
     change.before = found.stamp.mark
     change.rows[change.key(uid)] = None

@@ -27,7 +27,7 @@ from sessile.stores.redis.listing import below, of
 from sessile.stores.redis.reach import Reach, Unapplied
 from sessile.stores.redis.rotation import superseded
 from sessile.stores.sql import containing
-from sessile.stores.sql.directory import find_policy, find_principal, put_credential, save_principal
+from sessile.stores.sql.directory import find_fact, find_policy, find_principal, put_credential, save_principal
 from sessile.stores.sql.directory import set_policy as set_policy_row
 from sessile.stores.sql.transaction import Transaction
 
@@ -132,8 +132,9 @@ async def _principal(reach: Reach, end: End, uid: str) -> Ended:
     kept, found = await _kept(reach, end.keep, uid) if end.keep is not None else (None, None)
     counted: int | None = None if end.containment is not None else 0
     ids: list[str] = []
+    spread = await reach.directory.fact(journal.spread(uid)) is not None
     try:
-        for partition in journal.partitions_of(known) if counted is not None else ():
+        for partition in journal.partitions_of(known, spread=spread) if counted is not None else ():
             candidates = await of(reach, partition, uid, LOOKED_AT)
             ids += [one for one in await _live(reach, partition, candidates) if one != end.keep]
             counted = None if counted is None or len(candidates) > LOOKED_AT else len(ids)
@@ -183,7 +184,8 @@ def _journal_principal(
             raise Conflict("the principal's policy is missing from the store: set it again")
         row = session_row(_carry_on(kept, after, end, policy, found.now))
     ops: dict[str, Op] = {}
-    for partition in journal.partitions_of(after):
+    spread = find_fact(tx.db, journal.spread(uid)) is not None
+    for partition in journal.partitions_of(after, spread=spread):
         here = row if kept is not None and kept.session.partition == partition else None
         ops[partition] = SetPrincipal(after, here)
     entries = journal.append(tx, f"p:{uid}", ops)

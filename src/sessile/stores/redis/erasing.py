@@ -36,7 +36,7 @@ async def erase(reach: Reach, uid: str, cause: str, by: Actor) -> Erased:
     if known is None:
         raise NotFound("no such principal")
     own: list[str] = []
-    for partition in journal.partitions_of(known):
+    for partition in journal.partitions_of(known, spread=True):
         own += await of(reach, partition, uid, _MOST)
     named = [one async for some in _read(reach, own) for one in some if one.session.principal != ERASED]
     acted = await reach.directory.look(lambda db: [one for (one,) in db.execute(_ACTED, (uid,)).fetchall()])
@@ -45,7 +45,7 @@ async def erase(reach: Reach, uid: str, cause: str, by: Actor) -> Erased:
         erased, after = erasing.erase(tx, uid, cause, by, len(named))
         if not erased.events and after == known:
             return erased, []
-        ops = {one: SetPrincipal(after) for one in journal.partitions_of(after)}
+        ops = {one: SetPrincipal(after) for one in journal.partitions_of(after, spread=True)}
         return erased, journal.append(tx, f"p:{uid}", ops)
 
     erased, entries = await reach.directory.change(work)

@@ -89,9 +89,14 @@ class Seed(msgspec.Struct, frozen=True):
     policies: Sequence[Policy]
 
 
-def partitions_of(principal: Principal) -> Sequence[str]:
-    """Where a principal's state is read: people's sessions are all in one; what others were handed is anywhere."""
-    return home(principal.uid) if principal.kind is PrincipalKind.HUMAN else ALPHABET
+def spread(uid: str) -> str:
+    """The fact that a person has sessions outside its own partition: in those of operators who act as that person."""
+    return f"spread {uid}"
+
+
+def partitions_of(principal: Principal, *, spread: bool) -> Sequence[str]:
+    """Where a principal's state is read: people's own sessions are all in one; what others were handed is anywhere."""
+    return home(principal.uid) if principal.kind is PrincipalKind.HUMAN and not spread else ALPHABET
 
 
 def append(tx: Transaction, name: str, ops: Mapping[str, Op]) -> list[Entry]:

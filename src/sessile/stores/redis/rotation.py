@@ -11,10 +11,10 @@ from datetime import datetime
 
 import msgspec
 
-from sessile.errors import Conflict, StoreUnavailable
+from sessile.errors import Conflict, NotFound, StoreUnavailable
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Snapshot, TokenState, holds, horizon, is_live
-from sessile.kernel.event import Actor, Event, EventName, changed_event
+from sessile.kernel.event import Actor, Event, EventName, changed_event, retired_event
 from sessile.kernel.ids import partition_of
 from sessile.kernel.issue import confirm as confirmed
 from sessile.kernel.issue import elevate
@@ -30,6 +30,7 @@ from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Found, asking, p
 from sessile.stores.redis.journal import Entry, Renew
 from sessile.stores.redis.layout import Stored, Token, session_row
 from sessile.stores.redis.reach import Reach
+from sessile.stores.retiring import retired
 from sessile.stores.sql.transaction import Transaction
 
 _OLD = (TokenState.PREDECESSOR, TokenState.SUPERSEDED)
@@ -106,6 +107,25 @@ async def replace(reach: Reach, presented: bytes, digest: bytes, method: Method 
     if replaced is None:
         raise StoreUnavailable("the session is gone again: the engine lost it")
     return replaced
+
+
+async def retire(reach: Reach, session_id: str, until: datetime, successor: str, by: Actor) -> Session:
+    """See `Store.retire`."""
+    partition = partition_of(session_id)
+    for attempt in range(ATTEMPTS):
+        await pause(attempt)
+        found = await reach.look(partition, ["s" + session_id])
+        stored = found.stored(session_id)
+        if stored is None:
+            raise NotFound(f"no session {session_id}")
+        snapshot = found.view(stored)
+        session = retired(snapshot, until, found.now)
+        renewed = msgspec.structs.replace(stored, session=session)
+        if await _renew(reach, found, snapshot, stored, renewed):
+            event = retired_event(session, successor, by)
+            await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))  # noqa: B023
+            return session
+    raise StoreUnavailable(BUSY)
 
 
 def superseded(stored: Stored, session: Session, digest: bytes, policy: Policy, now: datetime) -> Stored:

@@ -21,7 +21,7 @@ from sessile.kernel.ids import ALPHABET
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind
-from sessile.kernel.session import SessionInfo, SessionKind
+from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.kernel.token import partition_of_digest
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
@@ -49,6 +49,7 @@ from sessile.stores.redis.journal import SQLDirectory
 from sessile.stores.redis.layout import tag
 from sessile.stores.redis.leases import RedisLeases
 from sessile.stores.redis.mail import RedisMails
+from sessile.stores.redis.noticing import RedisNotices
 from sessile.stores.redis.reach import Reach
 from sessile.stores.redis.servers import Servers
 from sessile.stores.redis.wire import Refused
@@ -65,7 +66,7 @@ _ID_FACT, _DELTA_FACT = "directory id", "delta"
 _OPEN: weakref.WeakSet[RedisStore] = weakref.WeakSet()
 
 
-class RedisStore(RedisMails, RedisLeases):
+class RedisStore(RedisMails, RedisLeases, RedisNotices):
     """`Store` on Redis or Valkey, and `Directory` on the SQL store beside it.
 
     Args:
@@ -238,6 +239,9 @@ class RedisStore(RedisMails, RedisLeases):
 
     async def touch(self, seen: Mapping[str, datetime]) -> None:
         await rotation.touch(self._open_reach(), seen)
+
+    async def retire(self, session_id: str, until: datetime, successor: str, by: Actor) -> Session:
+        return await self._do(rotation.retire(self._open_reach(), session_id, until, successor, by))
 
     async def end(self, end: End) -> Ended:
         return await self._do(ending.end(self._open_reach(), end))

@@ -10,9 +10,11 @@ from sessile.kernel.policy import AtLimit, Policy
 from sessile.kernel.principal import OPERATOR, Principal, Status
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionKind
+from sessile.kernel.trace import shown
 from sessile.stores.protocol import Begun
 from sessile.stores.sql import leases, sessions
 from sessile.stores.sql.directory import find_policy, find_principal
+from sessile.stores.sql.noticing import add_trace
 from sessile.stores.sql.rows import datetime_of, epochs_of, instant
 from sessile.stores.sql.snapshots import Loaded, by_id, by_token, select
 from sessile.stores.sql.transaction import Transaction
@@ -43,6 +45,8 @@ def begin(tx: Transaction, draft: Draft) -> Begun:
         _take_over(tx, draft.replaces, session)
     ended = _make_room(tx, session, policy)
     tx.record(begun_event(session, giver.session if giver else None))
+    if (seen := shown(session, giver.session if giver else None)) is not None:
+        add_trace(tx, seen)
     begun = by_token(tx.db, draft.digest, tx.now)
     assert begun is not None  # noqa: S101 - inserted above
     return Begun(begun.snapshot, ended)

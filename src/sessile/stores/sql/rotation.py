@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sessile.errors import Conflict
+from sessile.errors import Conflict, NotFound
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Snapshot, TokenState, holds, is_live
-from sessile.kernel.event import Actor, EventName, changed_event
+from sessile.kernel.event import Actor, EventName, changed_event, retired_event
 from sessile.kernel.issue import confirm as confirmed
 from sessile.kernel.issue import elevate
 from sessile.kernel.reason import Reason
+from sessile.kernel.session import Session
+from sessile.stores.retiring import retired
 from sessile.stores.sql import sessions
 from sessile.stores.sql.rows import instant
 from sessile.stores.sql.snapshots import by_id, by_ids, by_token
@@ -68,6 +70,21 @@ def replace(tx: Transaction, presented: bytes, digest: bytes, method: Method | N
     replaced = by_token(tx.db, digest, tx.now)
     assert replaced is not None  # noqa: S101 - inserted above
     return replaced.snapshot
+
+
+def retire(tx: Transaction, session_id: str, until: datetime, successor: str, by: Actor) -> Session:
+    """See `Store.retire`."""
+    uid = tx.row("SELECT uid FROM session WHERE id = ?", session_id)
+    tx.lock_principals(uid or ())
+    tx.lock_sessions((session_id,))
+    found = by_id(tx.db, session_id, tx.now)
+    if found is None:
+        raise NotFound(f"no session {session_id}")
+    session = retired(found.snapshot, until, tx.now)
+    sessions.save(tx, found, session)
+    tx.announce(f"s:{session.id}")
+    tx.record(retired_event(session, successor, by))
+    return session
 
 
 def touch(tx: Transaction, seen: Mapping[str, datetime]) -> None:

@@ -15,8 +15,9 @@ from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind
-from sessile.kernel.session import SessionInfo
+from sessile.kernel.session import Session, SessionInfo
 from sessile.kernel.tries import Exhausted, Limit
+from sessile.stores.noticing import Noticed
 from sessile.stores.protocol import (
     PAGE,
     Begun,
@@ -30,9 +31,21 @@ from sessile.stores.protocol import (
     Tally,
     Verified,
 )
-from sessile.stores.sql import beginning, containing, directory, ending, erasing, listing, rotation, tries, upkeep
+from sessile.stores.sql import (
+    beginning,
+    containing,
+    directory,
+    ending,
+    erasing,
+    listing,
+    noticing,
+    rotation,
+    tries,
+    upkeep,
+)
 from sessile.stores.sql.leases import SQLLeases
 from sessile.stores.sql.mail import SQLMails
+from sessile.stores.sql.noticing import SQLNotices
 from sessile.stores.sql.transaction import Db, Transaction
 
 T = TypeVar("T")
@@ -50,7 +63,7 @@ class Lane(IntEnum):
     """Touches and sweeping: nobody waits for them."""
 
 
-class SQLStore(SQLMails, SQLLeases):
+class SQLStore(SQLMails, SQLLeases, SQLNotices):
     """See `stores.protocol`. Opening, following and `read`, which every check without a near cache pays for, are each
     engine's own."""
 
@@ -105,6 +118,12 @@ class SQLStore(SQLMails, SQLLeases):
         rest = iter(seen.items())
         while some := dict(islice(rest, _TOUCHES)):
             await self._write(rotation.touch, some, lane=Lane.LATER)
+
+    async def retire(self, session_id: str, until: datetime, successor: str, by: Actor) -> Session:
+        return await self._write(rotation.retire, session_id, until, successor, by)
+
+    async def notice(self, noticed: Sequence[Noticed]) -> None:
+        await self._write(noticing.notice, noticed, lane=Lane.LATER)
 
     async def end(self, end: End) -> Ended:
         return await self._end(ending.end, end)
