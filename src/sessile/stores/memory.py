@@ -38,7 +38,7 @@ from sessile.kernel.trace import shown
 from sessile.near import NearCache
 from sessile.stores.containing import before, cut_of, widened
 from sessile.stores.memory_directory import page
-from sessile.stores.memory_erasing import deletion, erased_events, erased_session
+from sessile.stores.memory_erasing import deletion, erased_containment, erased_events, erased_session
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.memory_noticing import MemoryNotices
