@@ -1,0 +1,183 @@
+"""Leases and tokens of a real OpenBao, which speaks HashiCorp Vault's API; its database leases on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from sessile import Authority
+from sessile.kernel.lease import Outcome
+from sessile.nhi.connector import ConnectorFailed
+from sessile.nhi.connectors.vault import Vault
+from sessile.testing import ManualClock
+from tests.engines import Postgres
+from tests.engines_openbao import OpenBao, new_openbao
+from tests.nhi.outside import leases, operator
+
+HOUR = timedelta(hours=1)
+POLICY = """
+path "sys/leases/revoke" { capabilities = ["update"] }
+path "sys/leases/lookup" { capabilities = ["update"] }
+path "auth/token/revoke-accessor" { capabilities = ["update"] }
+path "auth/token/lookup-accessor" { capabilities = ["update"] }
+"""
+
+
+@pytest.fixture(scope="module")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+    with new_openbao(tmp_path_factory.mktemp("openbao")) as server:
+        server.ask("PUT", "sys/policies/acl/connector", {"policy": POLICY})
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database(bao: OpenBao, postgres: Postgres) -> Postgres:
+    """Roles in PostgreSQL that OpenBao makes and drops."""
+    bao.ask("POST", "sys/mounts/database", {"type": "database"})
+    url = f"postgresql://sessile@127.0.0.1:{postgres.port}/postgres?sslmode=disable"
+    bao.ask(
+        "POST", "database/config/main",
+        {"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "connection_url": url},
+    )  # fmt: skip
+    bao.ask(
+        "POST", "database/roles/readonly",
+        {
+            "db_name": "main", "default_ttl": "1h",
+            "creation_statements": ["CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'"],
+        },
+    )  # fmt: skip
+    return postgres
+
+
+def connector(bao: OpenBao) -> Vault:
+    made = bao.ask("POST", "auth/token/create", {"policies": ["connector"], "ttl": "1h"})
+    return Vault(bao.url, made["auth"]["client_token"])
+
+
+def token(bao: OpenBao) -> tuple[str, str]:
+    """A token, and its accessor."""
+    made = bao.ask("POST", "auth/token/create", {"policies": ["default"], "ttl": "1h"})["auth"]
+    return made["client_token"], made["accessor"]
+
+
+def lives(bao: OpenBao, secret: str) -> bool:
+    answer = httpx.get(
+        f"{bao.url}/v1/auth/token/lookup-self", headers={"X-Vault-Token": secret}, trust_env=False
+    )  # fmt: skip
+    return answer.status_code == 200
+
+
+async def test_a_lease_is_revoked_with_what_it_made(bao: OpenBao, database: Postgres) -> None:
+    creds = await asyncio.to_thread(bao.ask, "GET", "database/creds/readonly")
+    outside = connector(bao)
+    described = await outside.describe(creds["lease_id"])
+    assert described.shown == creds["lease_id"]
+    assert described.until is not None
+    assert HOUR - timedelta(minutes=2) < described.until - datetime.now(UTC) < HOUR + timedelta(minutes=1)
+
+    def roles() -> list[tuple[str]]:
+        with psycopg.connect(database.url("postgres")) as db:
+            name = creds["data"]["username"]
+            return db.execute("SELECT rolname FROM pg_roles WHERE rolname = %s", (name,)).fetchall()
+
+    assert roles()
+    assert await outside.revoke(creds["lease_id"]) is None
+    assert not roles(), "when it is revoked, it is: not queued"
+    assert await outside.revoke(creds["lease_id"]) is None, "not found is success"
+    with pytest.raises(ValueError, match="no such lease"):
+        await outside.describe(creds["lease_id"])
+    await outside.close()
+
+
+async def test_a_token_is_revoked_by_its_accessor(bao: OpenBao) -> None:
+    outside = connector(bao)
+    secret, accessor = token(bao)
+    described = await outside.describe(f"accessor:{accessor}")
+    assert described.until is not None
+    assert accessor not in described.shown
+    assert await outside.revoke(f"accessor:{accessor}") is None
+    assert not lives(bao, secret)
+    assert await outside.revoke(f"accessor:{accessor}") is None, "not found is success"
+    with pytest.raises(ValueError, match="no such accessor"):
+        await outside.describe(f"accessor:{accessor}")
+    await outside.close()
+
+
+async def test_down_at_that_moment_and_confirmed_after_it_is_back(bao: OpenBao, tmp_path: Path) -> None:
+    """Queued, retried, shown, also across a restart of ours; OpenBao is killed and started again."""
+    clock = ManualClock()
+    url = f"sqlite:///{tmp_path}/sessile.db"
+    secret, accessor = token(bao)
+    outside = connector(bao)
+    async with Authority(url, clock=clock) as authority:
+        held = leases(authority, vault=outside)
+        alice = await operator(authority)
+        lease = await held.register(alice.active, connector="vault", handle=f"accessor:{accessor}")
+        bao.kill()
+        report = await authority.contain(principal="alice", cause="stolen")
+        assert report.id is not None
+        assert await held.work() == 0
+        (living,) = (await authority.containment(report.id)).living
+        assert (living.id, living.error) == (lease.info.id, "Vault does not answer: ConnectError")
+    async with Authority(url, clock=clock) as authority:
+        held = leases(authority, vault=outside)
+        clock.advance(HOUR / 60)
+        assert await held.work() == 0
+        assert (await held.show(lease.info.id)).tries == 2
+        assert (await authority.containment(report.id)).state == "partial"
+    bao.start()
+    assert lives(bao, secret)
+    async with Authority(url, clock=clock) as authority:
+        held = leases(authority, vault=outside)
+        clock.advance(HOUR)
+        assert await held.work() == 1
+        assert (await held.show(lease.info.id)).outcome is Outcome.ENDED
+        assert (await authority.containment(report.id)).state == "closed"
+        await held.close()
+    assert not lives(bao, secret)
+
+
+async def test_sealed_is_not_over(bao: OpenBao) -> None:
+    """It answers 503: nothing was ended."""
+    outside = connector(bao)
+    secret, accessor = token(bao)
+    bao.ask("PUT", "sys/seal")
+    with pytest.raises(ConnectorFailed, match="503"):
+        await outside.revoke(f"accessor:{accessor}")
+    bao.kill()
+    bao.start()
+    assert lives(bao, secret)
+    await outside.close()
+
+
+async def test_the_configuration_is_tried(bao: OpenBao) -> None:
+    outside = connector(bao)
+    await outside.probe()
+    weak = Vault(bao.url, token(bao)[0])
+    with pytest.raises(ConnectorFailed, match="may not update sys/leases/revoke"):
+        await weak.probe()
+    stranger = Vault(bao.url, "s.nobody")
+    with pytest.raises(ConnectorFailed, match=r"403.*renew or replace its token") as told:
+        await stranger.probe()
+    assert "s.nobody" not in str(told.value)
+    for one in (outside, weak, stranger):
+        await one.close()
+
+
+async def test_what_is_no_handle_is_refused(bao: OpenBao) -> None:
+    outside = connector(bao)
+    for handle in ("", "creds", "accessor:", "accessor:a/b", "a/b?c", "x" * 2000):
+        with pytest.raises(ValueError, match="the handle is a lease id"):
+            await outside.revoke(handle)
+    for url in ("http://vault.example.com:8200", "https://user:hunter2@vault", "vault:8200"):
+        with pytest.raises(ValueError, match=r"."):
+            Vault(url, "x")
+    with pytest.raises(ValueError, match="ca_file"):
+        Vault(bao.url, "x", ca_file=Path("/nowhere/ca.pem"))
+    await outside.close()
