@@ -306,8 +306,8 @@ class Authority(Leaving, Telling):
         if wait:
             await settled(since, delta, drift=CLOCK_DRIFT, elapsed=self.clock.elapsed, sleep=asyncio.sleep)
         return Receipt(
-            revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at,
-            effective=ended.at + self.settling(ended.delta), reach=ended.reach, sessions=ended.sessions,
+            revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at, sessions=ended.sessions,
+            effective=ended.at + self.settling(ended.delta), reach=ended.reach, durable=ended.durable,
         )  # fmt: skip
 
     def settling(self, delta: timedelta) -> timedelta:

@@ -40,6 +40,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     reach: Literal["engine", "quorum"] = "engine"
     """What acknowledged it: one engine, or a majority of its replicas."""
     sessions: tuple[str, ...] = ()
+    durable: bool = True
+    """Whether it is on disk wherever it was acknowledged. False (Redis and Valkey without `durable=yes`): in memory
+    there, and on disk in the directory, from which it is applied again."""
     """Ids of the sessions, at most 100."""
     handed_out: tuple[SessionInfo, ...] = ()
     """After `disable`: living keys and leases that the principal handed out, so that nobody forgets them."""

@@ -414,6 +414,50 @@ async def test_a_revocation_waits_for_a_majority(tmp_path: Path) -> None:
             await until_reason(authority, issued, Reason.REVOKED)
 
 
+async def test_a_revocation_waits_for_the_disks(tmp_path: Path) -> None:
+    """Review 1: with `durable=yes` it is in the append-only files of a majority, and the receipt says so."""
+    aof = ("--appendonly", "yes", "--appendfsync", "always")
+    follow = ("--replicaof", "127.0.0.1")
+    with (
+        server(valkey_binary(), tmp_path / "one", *aof) as primary,
+        server(valkey_binary(), tmp_path / "two", *aof, *follow, str(primary.port)) as replica,
+    ):
+        url = f"{primary.url}/0?reach=quorum&members=2&durable=yes"
+        async with Authority(url, directory=f"sqlite:///{tmp_path}/directory.db") as authority:
+            issued, other = await authority.begin("alice"), await authority.begin("bob")
+            receipt = await authority.revoke(session=issued.active.session.id, cause="test")
+            assert (receipt.reach, receipt.durable) == ("quorum", True)
+            mark = f"{{s:{issued.active.session.partition}}}mark"
+            written = primary.ask("GET", mark)
+            replica.signal(signal.SIGSTOP)
+            try:
+                with pytest.raises(StoreUnavailable):
+                    await authority.store.end(End(session=other.active.session.id, cause="test"))
+            finally:
+                replica.signal(signal.SIGCONT)
+            # Both lose their power at once: neither has forgotten it.
+            primary.kill()
+            replica.kill()
+            primary.start()
+            assert primary.ask("GET", mark) >= written
+
+
+async def test_without_waiting_for_the_disks_the_receipt_says_so(one: Authority) -> None:
+    issued = await one.begin("alice")
+    receipt = await one.revoke(session=issued.active.session.id, cause="test", wait=False)
+    assert (receipt.reach, receipt.durable) == ("engine", False)
+
+
+async def test_disks_that_cannot_be_waited_for_are_refused(engine: Server, tmp_path: Path) -> None:
+    """With the cure: Redis has WAITAOF since 7.2, and it needs an append-only file."""
+    authority = Authority(f"{engine.url}/0?durable=yes", directory=f"sqlite:///{tmp_path}/directory.db")
+    store_of(authority)._patience = timedelta(seconds=1)
+    version = engine.ask("INFO", "server").partition("redis_version:")[2].partition("\r\n")[0]
+    old = "valkey" not in engine.binary and version < "7.2"
+    with pytest.raises(StoreUnavailable, match="7.2.*upgrade" if old else "set appendonly yes"):
+        await authority.open()
+
+
 async def test_the_directory_may_be_postgresql(engine: Server, postgres: Postgres, tmp_path: Path) -> None:
     """Nodes on several machines then share it; the journal is numbered there."""
     database = f"beside_{tmp_path.name}".replace("-", "_").lower()[:60]

@@ -125,6 +125,9 @@ class Ended(msgspec.Struct, frozen=True):
     """Δ as the ending's own transaction read it: so long another node may still trust its near cache."""
     reach: Literal["engine", "quorum"] = "engine"
     """What acknowledged it: one engine, or a majority of its servers."""
+    durable: bool = True
+    """Whether it is on disk wherever it was acknowledged. False: in memory there, and on disk in the directory beside,
+    from which it is applied again."""
 
 
 class Erased(msgspec.Struct, frozen=True):

@@ -66,8 +66,9 @@ def _ended(reach: Reach, entries: list[Entry], outcomes: list[Outcome], revoked:
     # The last acknowledgement, and the longest Δ that one of them read.
     at = max(outcome.at for outcome in outcomes if outcome.at is not None)
     wait = max(outcome.delta.wait for outcome in outcomes)
-    reached: Literal["engine", "quorum"] = "quorum" if reach.engine.servers.members else "engine"
-    return Ended(at, entries[-1].n, revoked, tuple(ids[:SHOWN]), timedelta(microseconds=-(-wait // 1000)), reached)
+    servers, delta = reach.engine.servers, timedelta(microseconds=-(-wait // 1000))
+    reached: Literal["engine", "quorum"] = "quorum" if servers.members else "engine"
+    return Ended(at, entries[-1].n, revoked, tuple(ids[:SHOWN]), delta, reached, servers.durable)
 
 
 async def _session(reach: Reach, end: End, session_id: str) -> Ended:

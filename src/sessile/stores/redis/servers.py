@@ -174,7 +174,30 @@ class Servers:
 
     async def connect(self, address: Address, push: Push | None = None) -> Wire:
         """A new connection to a primary, the caller's alone. Raises StoreUnavailable."""
-        return await Wire.connect(*address, self.login, push)
+        wire = await Wire.connect(*address, self.login, push)
+        if self.durable:
+            try:
+                await self._can_be_durable(wire)
+            except BaseException:
+                wire.close()
+                raise
+        return wire
+
+    async def _can_be_durable(self, wire: Wire) -> None:
+        if not wire.is_valkey and tuple(map(int, wire.version.split(".")[:2])) < (7, 2):
+            raise StoreUnavailable(
+                f"durable=yes needs WAITAOF, which Redis has since 7.2 and this is {wire.version}: upgrade it, take"
+                " Valkey, or leave durable= out of the URL"
+            )
+        try:
+            aof = info_field(await wire.call("INFO", "persistence"), "aof_enabled")
+        except Refused as error:
+            raise StoreUnavailable(f"the engine refuses: {error}") from None
+        if aof != "1":
+            raise StoreUnavailable(
+                "durable=yes needs an append-only file: set appendonly yes on the engine and its replicas, or leave"
+                " durable= out of the URL"
+            )
 
     async def wire(self, partition: str) -> Wire:
         """The connection for commands on the partition's keys; opened when there is none. Raises StoreUnavailable."""

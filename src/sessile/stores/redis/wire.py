@@ -55,6 +55,7 @@ class Wire(asyncio.Protocol):
         """Which server this is, in which life: see `greet`."""
         self.client = ""
         self.version = ""
+        self.is_valkey = False
         self.run_id = ""
 
     @classmethod
@@ -101,7 +102,8 @@ class Wire(asyncio.Protocol):
         *_, client, server, replication = [await each for each in said]
         self.client = str(client)
         self.run_id = info_field(server, "run_id")
-        self.version = info_field(server, "valkey_version") or info_field(server, "redis_version")
+        valkey = info_field(server, "valkey_version")
+        self.version, self.is_valkey = valkey or info_field(server, "redis_version"), bool(valkey)
         self.identity = "" if any_role else self.identity_in(replication)
 
     def identity_in(self, replication: bytes) -> str:
