@@ -10,6 +10,7 @@ import msgspec
 from sessile.kernel.decide import Active
 from sessile.kernel.session import SessionInfo
 from sessile.kernel.token import Token
+from sessile.stores.protocol import Erased
 
 
 class Issued:
@@ -45,4 +46,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     there, and on disk in the directory, from which it is applied again."""
     """Ids of the sessions, at most 100."""
     handed_out: tuple[SessionInfo, ...] = ()
-    """After `disable`: living keys and leases that the principal handed out, so that nobody forgets them."""
+    """After `disable` and `delete`: living keys and leases that it handed out, so that nobody forgets them."""
+    erased: Erased | None = None
+    """After `delete` with `erase`: what was erased."""

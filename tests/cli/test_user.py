@@ -140,3 +140,23 @@ def test_no_password_reaches_the_record(sessile: Program) -> None:
         held = file.read_bytes()
         assert NEW.encode() not in held
         assert PERSON_PASSWORD.encode() not in held
+
+
+def test_somebody_is_deleted_and_erased(sessile: Program) -> None:
+    """Review 28: erasure. The name is free, the record proves itself and names nobody."""
+    uid = sessile.json("user", "show", "alice")["uid"]
+    assert "alice" in sessile.ok("audit", "tail")
+    said = sessile.ok("user", "delete", "alice", "--cause", "asked for it")
+    assert "alice" in said
+    assert sessile.run("user", "show", "alice").returncode == 1
+    assert sessile.run("user", "delete", uid).returncode == 2
+    erased = sessile.json("user", "delete", uid, "--erase")
+    assert erased["uid"] == uid
+    assert erased["events"] > 0
+    assert "alice" not in sessile.ok("audit", "tail", "-n", "100")
+    assert sessile.json("audit", "verify")["ok"]
+    sessile.add("alice", NEW)
+    assert sessile.json("user", "show", "alice")["uid"] != uid
+    both = sessile.json("user", "delete", "alice", "--erase")
+    assert both["erased"]["uid"] != uid
+    assert sessile.json("audit", "verify")["ok"]

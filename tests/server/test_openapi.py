@@ -44,7 +44,7 @@ def test_the_document_names_all_of_the_contract() -> None:
         for rest in (
             "session", "session/step-up", "sessions", "sessions/{id}", "sessions/{id}/tree", "password", "containments",
             "containments/{id}", "principals",
-            "principals/{id}", "principals/{id}/sessions", "revocations", "delegations", "keys", "keys/{id}", "revoke",
+            "principals/{id}", "principals/{id}/sessions", "erasures", "revocations", "delegations", "keys", "keys/{id}", "revoke",
             "introspect", "events", "factors", "factors/{id}", "factors/totp", "factors/totp/{id}/confirm",
             "factors/passkeys", "factors/passkeys/options", "factors/recovery-codes", "session/passkey",
             "session/passkey/options", "session/step-up/options",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sessile.stores.protocol import Verified
 from tests.server.conftest import MINUTE, Client, World, is_problem
 
 OPERATOR_ROUTES: list[tuple[str, str, Any]] = [
@@ -18,6 +19,8 @@ OPERATOR_ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/api/v1/revocations", {"everyone": True, "cause": "test"}),
     ("POST", "/api/v1/revocations", {"principal": "alice", "cause": "test"}),
     ("GET", "/api/v1/events", None),
+    ("DELETE", "/api/v1/principals/alice", None),
+    ("POST", "/api/v1/erasures", {"uid": "prn_00000000000000000000000000", "cause": "test"}),
 ]
 
 
@@ -212,3 +215,40 @@ async def test_the_audit_record_in_pages(world: World) -> None:
     assert olivia.cookie not in str(first)
     is_problem(await olivia.get("/api/v1/events?after=-1"), 422)
     is_problem(await olivia.get("/api/v1/events?after=x"), 422)
+
+
+@pytest.mark.requirement("ASVS V7.4.2", "63B-4 4.5-a")
+async def test_an_account_is_deleted_and_what_named_it_erased(world: World) -> None:
+    """Review 28: erasure. The receipt says what was done; the record shows no name and proves itself."""
+    alice = await world.signed_in("alice")
+    olivia = await world.signed_in("olivia", operator=True)
+    uid = (await olivia.get("/api/v1/principals/alice")).json()["uid"]
+    gone = await olivia.delete("/api/v1/principals/alice", params={"erase": True, "cause": "asked for it"})
+    assert gone.status_code == 200
+    receipt = gone.json()
+    assert (receipt["revoked"], receipt["cause"], receipt["erased"]["uid"]) == (1, "asked for it", uid)
+    assert receipt["erased"]["events"] > 1
+    assert not await is_in(alice)
+    is_problem(await olivia.get("/api/v1/principals/alice"), 404)
+    events = (await olivia.get("/api/v1/events", params={"limit": 100})).json()["items"]
+    assert {event["principal"] for event in events if event["uid"] == uid} == {"erased"}
+    assert "alice" not in str(events)
+    found = await world.authority.store.verify_events(Verified())
+    assert found.broken is None
+
+
+async def test_one_that_was_deleted_before_is_erased_by_its_uid(world: World) -> None:
+    await world.signed_in("alice")
+    olivia = await world.signed_in("olivia", operator=True)
+    uid = (await olivia.get("/api/v1/principals/alice")).json()["uid"]
+    is_problem(await olivia.post("/api/v1/erasures", json={"uid": uid, "cause": "x"}), 409)
+    deleted = await olivia.delete("/api/v1/principals/alice")
+    assert deleted.json()["erased"] is None
+    assert "alice" in str((await olivia.get("/api/v1/events", params={"limit": 100})).json())
+    erased = await olivia.post("/api/v1/erasures", json={"uid": uid, "cause": "asked for"})
+    assert (erased.status_code, erased.json()["uid"], erased.json()["sessions"]) == (201, uid, 1)
+    again = await olivia.post("/api/v1/erasures", json={"uid": uid, "cause": "asked for"})
+    assert (again.status_code, again.json()["events"]) == (201, 0)
+    world.clock.advance(5 * MINUTE)
+    is_problem(await olivia.post("/api/v1/erasures", json={"uid": uid, "cause": "x"}), 401, "stale_authentication")
+    is_problem(await olivia.delete("/api/v1/principals/olivia"), 401, "stale_authentication", "step_up")

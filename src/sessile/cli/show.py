@@ -10,6 +10,7 @@ from sessile.kernel.principal import OPERATOR, Principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionInfo
 from sessile.receipt import Receipt
+from sessile.stores.protocol import Erased
 from sessile.web.client import device_label
 
 SESSION_COLUMNS = ("SESSION", "PRINCIPAL", "KIND", "CLIENT", "BEGAN", "LAST SEEN", "UNTIL", "STATE")
@@ -128,7 +129,20 @@ def receipt_json(receipt: Receipt, subject: str) -> dict[str, Any]:
         "reach": receipt.reach,
         "sessions": list(receipt.sessions),
         "handed_out": [session_json(session) for session in receipt.handed_out],
+        "erased": None if receipt.erased is None else erased_json(receipt.erased),
     }
+
+
+def erased_json(erased: Erased) -> dict[str, Any]:
+    return {"uid": erased.uid, "sessions": erased.sessions, "events": erased.events, "at": utc(erased.at)}
+
+
+def say_erased(cli: Cli, erased: Erased) -> None:
+    """What was erased of somebody."""
+    cli.say(
+        f"Erased what named {erased.uid}: in {count(erased.sessions, 'session')} and {count(erased.events, 'event')}."
+        " What the record shows of it by now is this identifier."
+    )
 
 
 def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
@@ -152,6 +166,8 @@ def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
         for session in receipt.handed_out:
             cli.say(clean(f"  {session.id}  {session.kind} of {session.principal}, until {local(session.expires)}"))
         cli.say("End one with: sessile sessions revoke ID")
+    if receipt.erased is not None:
+        say_erased(cli, receipt.erased)
 
 
 def _ended(receipt: Receipt, subject: str) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from sessile.authority import Authority
 from sessile.cli.common import BadUsage, Cli, by, command, every, group, local, minute
-from sessile.cli.show import principal_json, role, say_receipt
+from sessile.cli.show import erased_json, principal_json, role, say_erased, say_receipt
 from sessile.errors import Conflict, NotFound
 from sessile.factors.password import MAXIMUM, MINIMUM, Passwords
 from sessile.kernel.principal import EVERYTHING, OPERATOR, Principal, PrincipalKind, canonical, kind_of
@@ -143,6 +143,31 @@ async def enable(cli: Cli, name: Name) -> None:
         if cli.json:
             cli.emit(principal_json(one, await _owner(authority, one)))
     cli.say(f"{one.name} can sign in again. What had ended stays ended.")
+
+
+@command(app, "delete")
+async def delete(
+    cli: Cli, name: Name,
+    erase: Annotated[bool, typer.Option("--erase", help="Also take what names it out of all that is kept.")] = False,
+    cause: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")] = "deleted",
+) -> None:  # fmt: skip
+    """Remove somebody for good: no sign-in, every session over, passwords and factors gone, the name free again.
+
+    What somebody did stays in the record under the name. With --erase, names, addresses, user agents and labels go from
+    there and from everywhere else; the identifier stays, and `sessile audit verify` still proves the record. It cannot
+    be undone. Of somebody who was deleted before, give the identifier (prn_…) instead of the name.
+    """
+    async with cli.authority() as authority:
+        if name.startswith("prn_") and await authority.store.principal(name=canonical(name)) is None:
+            if not erase:
+                raise BadUsage(f"nobody is named {name}: an identifier goes with --erase")
+            erased = await authority.erase(name, cause=cause, by=by())
+            if cli.json:
+                cli.emit(erased_json(erased))
+            else:
+                say_erased(cli, erased)
+        else:
+            say_receipt(cli, await authority.delete(name, cause=cause, erase=erase, by=by()), canonical(name))
 
 
 @command(app, "passwd")

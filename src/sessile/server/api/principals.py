@@ -10,11 +10,14 @@ from sessile.fastapi import CurrentAccess
 from sessile.kernel.principal import RESERVED_SCOPES, Principal, PrincipalKind
 from sessile.server.access import FRESH_OPERATOR, After, Limit, Operator, Ours, PrincipalPath
 from sessile.server.models import (
+    ErasedOut,
+    Erasure,
     NewPrincipal,
     PageOut,
     PrincipalChange,
     PrincipalChanged,
     PrincipalOut,
+    ReceiptOut,
     SessionOut,
     session_page,
 )  # fmt: skip
@@ -71,6 +74,30 @@ async def change(
         receipt = await server.authority.enable(id, cause=body.cause or "enabled", by=active)
     found = await server.authority.principal(id)
     return PrincipalChanged.changed(found, await owner_name(server, found), receipt)
+
+
+@router.delete("/principals/{id}", summary="Delete a principal")
+async def delete(
+    id: PrincipalPath, server: Ours, _active: Operator, here: CurrentAccess,
+    cause: Annotated[str, Query(min_length=1, max_length=200, description="Why, for the audit record.")] = "deleted",
+    erase: Annotated[bool, Query(description="Also take what names it out of all that is kept.")] = False,
+) -> ReceiptOut:  # fmt: skip
+    """For good: every session ends at once, passwords and factors are removed, the name is free for another principal.
+
+    With `erase`, what names it goes from sessions, reports and the audit record, which still proves that it is as it
+    was written; its `uid` stays. If that part fails, ask `POST /erasures` for it.
+
+    Needs an authentication of the last five minutes.
+    """
+    active = await here.meet(FRESH_OPERATOR)
+    return ReceiptOut.of(await server.authority.delete(id, cause=cause, erase=erase, by=active))
+
+
+@router.post("/erasures", status_code=201, summary="Erase a deleted principal")
+async def erase(body: Erasure, server: Ours, _active: Operator, here: CurrentAccess) -> ErasedOut:
+    """Of one that was deleted before, by its `uid`. Needs an authentication of the last five minutes."""
+    active = await here.meet(FRESH_OPERATOR)
+    return ErasedOut.of(await server.authority.erase(body.uid, cause=body.cause, by=active))
 
 
 @router.get("/principals/{id}/sessions", summary="List a principal's sessions")
