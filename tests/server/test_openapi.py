@@ -47,7 +47,7 @@ def test_the_document_names_all_of_the_contract() -> None:
             "principals/{id}", "principals/{id}/sessions", "erasures", "revocations", "delegations", "keys", "keys/{id}", "revoke",
             "introspect", "events", "factors", "factors/{id}", "factors/totp", "factors/totp/{id}/confirm",
             "factors/passkeys", "factors/passkeys/options", "factors/recovery-codes", "session/passkey",
-            "session/passkey/options", "session/step-up/options",
+            "session/passkey/options", "session/step-up/options", "principals/{id}/factors",
         )
     }  # fmt: skip
 

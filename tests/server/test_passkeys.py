@@ -358,3 +358,38 @@ async def test_what_is_kept_of_a_form_is_bounded_ours_and_forgotten(world: World
     world.clock.advance(10 * MINUTE)
     await here.submit("/account/step-up", password=PASSWORD)
     assert "mine" not in (await here.get(path)).text
+
+
+# -- an operator's help ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("ASVS V6.5.6", "63B-4 3.2.1-a", "ASVS V6.4.4")
+async def test_an_operator_takes_lost_factors_away(world: World) -> None:
+    client, one = await world.signed_in("alice"), device()
+    id = await add(client, one)
+    olivia = await world.signed_in("olivia", operator=True)
+    path = "/api/v1/principals/alice/factors"
+    is_problem(await client.get(path), 403, "out_of_scope")
+    is_problem(await client.delete(path), 403, "out_of_scope")
+    assert [each["id"] for each in (await olivia.get(path)).json()["items"]] == [id]
+    is_problem(await olivia.delete(f"{path}?factor=fct_{'0' * 26}"), 404)
+    done = (await olivia.delete(f"{path}?factor={id}&cause=laptop+stolen")).json()
+    assert ([each["id"] for each in done["removed"]], done["receipt"]["cause"]) == ([id], "laptop stolen")
+    is_problem(await client.get(SESSION), 401, "revoked")
+    is_problem(await by_passkey(await world.client(), one), 401)
+    (event,) = [one for one in await world.authority.store.events(limit=100) if one.name == "factor.reset"]
+    assert (event.principal, event.by.name, event.details["factors"]) == ("alice", "olivia", [id])
+    world.clock.advance(5 * MINUTE)
+    is_problem(await olivia.delete(path), 401, "stale_authentication", "step_up")
+
+
+async def test_an_operator_takes_them_away_on_the_console(world: World) -> None:
+    await add(await world.signed_in("alice"), device(), name="her <laptop>")
+    olivia = await world.browser("olivia", operator=True)
+    shown = (await olivia.get("/console/principals/alice")).text
+    assert "her &lt;laptop&gt;" in shown
+    asked = await olivia.get("/console/principals/alice/reset-factors")
+    assert "Make sure that it is alice who asks" in asked.text
+    done = await olivia.submit("/console/principals/alice/reset-factors", cause="came in person")
+    assert (done.status_code, "1 session ended" in done.text) == (200, True)
+    assert "laptop" not in (await olivia.get("/console/principals/alice")).text

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sessile.cli import audit, bench, contain, demo, doctor, key, policy, revoke, serve, sessions, user
+from sessile.cli import audit, bench, contain, demo, doctor, factors, key, policy, revoke, serve, sessions, user
 from sessile.cli.common import command, group
 
 app = group("Sessile: the login stays on the server, and access ends at once.")
 command(app, "demo")(demo.demo)
 command(app, "serve")(serve.serve)
+command(user.app, "factors")(factors.factors)
 app.add_typer(user.app, name="user")
 app.add_typer(sessions.app, name="sessions")
 command(app, "revoke")(revoke.revoke)

@@ -10,6 +10,7 @@ import typer
 
 from sessile.authority import Authority
 from sessile.cli.common import BadUsage, Cli, by, command, every, group, local, minute
+from sessile.cli.counting import counting
 from sessile.cli.show import erased_json, principal_json, role, say_erased, say_receipt
 from sessile.errors import Conflict, NotFound
 from sessile.factors.password import MAXIMUM, MINIMUM, Passwords
@@ -178,7 +179,8 @@ async def passwd(cli: Cli, name: Name, password_stdin: PasswordStdin = False) ->
         if one.kind is not PrincipalKind.HUMAN:
             raise BadUsage("services and agents have no password")
         password = _ask(one.name, stdin=password_stdin)
-        receipt = await Passwords(authority).set(one.name, password, by=by())
+        passwords = Passwords(authority, throttle=await counting(cli, authority))
+        receipt = await passwords.set(one.name, password, by=by())
     cli.say(f"{one.name} has a new password.")
     say_receipt(cli, receipt, one.name)
 

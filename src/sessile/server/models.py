@@ -336,6 +336,11 @@ class ReceiptOut(Output):
         )  # fmt: skip
 
 
+class FactorsReset(Output):
+    removed: list[FactorOut]
+    receipt: ReceiptOut
+
+
 class PrincipalChanged(PrincipalOut):
     receipt: ReceiptOut | None
 

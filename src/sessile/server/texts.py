@@ -24,7 +24,7 @@ from sessile.server.texts_console import (
     Story,
 )
 from sessile.server.texts_events import Events
-from sessile.server.texts_factors import Factors, Passkey, RecoveryCodes
+from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes
 from sessile.server.texts_leaving import Leaving
 from sessile.server.texts_recovery import Addresses, Recovery, Strength
 
@@ -299,6 +299,7 @@ class Texts:
     account: Account = field(default_factory=Account)
     events: Events = field(default_factory=Events)
     factors: Factors = field(default_factory=Factors)
+    factor_reset: FactorReset = field(default_factory=FactorReset)
     passkey: Passkey = field(default_factory=Passkey)
     recovery_codes: RecoveryCodes = field(default_factory=RecoveryCodes)
     leaving: Leaving = field(default_factory=Leaving)

@@ -100,3 +100,15 @@ class RecoveryCodes:
     code_hint: str = "One of the codes that you kept. Capitals, spaces and dashes do not matter."
     wrong: str = "This code is wrong, or was used already. Try another of your codes."
     file_head: str = "Recovery codes of {name}, made {when}. Each counts once."
+
+
+@dataclass(frozen=True, slots=True)
+class FactorReset:
+    """For operators."""
+
+    title: str = "Second factors"
+    button: str = "Take them away"
+    what: str = "Take the second factors of {name} away?"
+    gone: str = "All of them and the recovery codes prove nothing from now on, and failed tries are forgotten."
+    sure: str = "What is left is the password. Make sure that it is {name} who asks, not somebody who says so."
+    submit: str = "Take away"

@@ -7,17 +7,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from sessile.fastapi import CurrentAccess
-from sessile.server.access import FactorPath, Ours, SteppingUp
+from sessile.server.access import FRESH_OPERATOR, FactorPath, Operator, Ours, PrincipalPath, SteppingUp
 from sessile.server.ending import end_others
 from sessile.server.models import (
+    FACTOR_ID,
     EnrolmentOut,
     FactorChange,
     FactorOut,
+    FactorsReset,
     NewPasskey,
     NewRecoveryCodesOut,
     NewTotp,
     OwnSessionOut,
     PageOut,
+    ReceiptOut,
     RecoveryCodesOut,
     TotpConfirmation,
 )  # fmt: skip
@@ -104,3 +107,26 @@ async def remove(
     if end_others_too:
         await end_others(server, active)
     return FactorOut.of(removed)
+
+
+@router.get("/principals/{id}/factors", summary="List a person's factors")
+async def list_of(id: PrincipalPath, server: Ours, _active: Operator) -> PageOut[FactorOut]:
+    """For operators: what a person proves itself with, beside the password."""
+    found = await server.authority.principal(id)
+    return PageOut(items=[FactorOut.of(factor) for factor in await server.factors.of(found.uid)], next=None)
+
+
+@router.delete("/principals/{id}/factors", summary="Take a person's factors away")
+async def reset(
+    id: PrincipalPath, server: Ours, _active: Operator, here: CurrentAccess,
+    factor: Annotated[str | None, Query(pattern=FACTOR_ID, description="Only this one.")] = None,
+    cause: Annotated[str, Query(min_length=1, max_length=200, description="Why, for the audit record.")] = "lost",
+) -> FactorsReset:  # fmt: skip
+    """For operators, when a person lost them or tried them too often: all of them, and the recovery codes, or one.
+
+    What was counted against them is forgotten, and every session of the person ends. Make sure that it is the person
+    who asks: what is left is the password. Needs an authentication of the last five minutes.
+    """
+    active = await here.meet(FRESH_OPERATOR)
+    removed, receipt = await server.factors.reset(id, by=active, cause=cause, id=factor)
+    return FactorsReset(removed=[FactorOut.of(one) for one in removed], receipt=ReceiptOut.of(receipt))

@@ -91,7 +91,8 @@ async def show_principal(
     roots = await server.authority.sessions(principal=found.name, after=after, limit=ROOTS)
     return page(
         request, "principal.html", now=server.now(), principal=found, operator=OPERATOR in found.scopes,
-        owner=await owner_name(server, found), factors=await server.factors.of(found.uid), tree=await trees(server, roots),
+        owner=await owner_name(server, found), factors=await server.factors.of(found.uid),
+        tree=await trees(server, roots),
         next_href=roots.next and f"{principal_path(found.name)}?{urlencode({'after': roots.next})}",
     )  # fmt: skip
 
@@ -204,10 +205,8 @@ async def _reset_factors(server: Server, id: str) -> Act:
         return (await server.factors.reset(name, by=by, cause=cause))[1]
 
     words = TEXTS.factor_reset
-    return _of_principal(
-        name, "reset-factors", words.what, words.submit, [words.gone, *await _ends_of(server, name), words.sure.format(name=name)], end,
-        fresh=True,
-    )  # fmt: skip
+    said = [words.gone, *await _ends_of(server, name), words.sure.format(name=name)]
+    return _of_principal(name, "reset-factors", words.what, words.submit, said, end, fresh=True)
 
 
 _OF_PRINCIPAL: Final[dict[str, Callable[[Server, str], Awaitable[Act]]]] = {
