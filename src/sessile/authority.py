@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -178,7 +178,7 @@ class Authority(Leaving, Telling):
         self, kind: SessionKind, token_kind: TokenKind, *, active: Active | None = None, uid: str | None = None,
         tie: Tie | None = None, methods: tuple[Method, ...] = (), scopes: frozenset[str] | None = None,
         lifetime: timedelta | None = None, label: str = "", client: Client | None = None, replaces: str | None = None,
-        fence: Fence | None = None,
+        fence: Fence | None = None, proved: datetime | None = None,
     ) -> Issued:  # fmt: skip
         await self.open()
         session_id = new_session_id(active.session.partition if active else home(uid) if uid else None)
@@ -186,7 +186,7 @@ class Authority(Leaving, Telling):
         draft = Draft(
             id=session_id, digest=digest(token), kind=kind, uid=uid, methods=methods, scopes=scopes,
             lifetime=lifetime, client=client or Client(), label=label[:200],
-            giver=active.digest if active else None, tie=tie, replaces=replaces, fence=fence,
+            giver=active.digest if active else None, tie=tie, replaces=replaces, fence=fence, proved=proved,
         )  # fmt: skip
         try:
             begun = await self.store.begin(draft)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sessile.kernel.assurance import Method
@@ -34,23 +34,27 @@ class SignIn:
 
     async def begin(
         self, *, method: Method | str, client: Client | None = None, scopes: Iterable[str] | None = None,
-        replaces: Active | None = None, lifetime: timedelta | None = None,
+        replaces: Active | None = None, lifetime: timedelta | None = None, proved: datetime | None = None,
     ) -> Issued:  # fmt: skip
         """The person has proved itself by `method`: begin the session.
 
-        `replaces`: the session that this browser presented; it ends, so that none is left dangling.
+        `replaces`: the session that this browser presented; it ends, so that none is left dangling. `proved`: when the
+        person did, if not just now (an import): an aware instant, from which freshness and the overall limit count.
 
         Raises:
             Conflict: the principal was disabled, or its password or epoch changed since the attempt began.
             Refused, LimitExceeded, ValueError: see `Authority.begin`.
         """
         methods = (Method(method),)
+        if proved is not None and proved.tzinfo is None:
+            raise ValueError("proved is an aware instant, such as datetime.now(UTC)")
         if self.principal is None:
             self.principal = await self._authority.register(self.name)
         return await self._begin(
             SessionKind.BROWSER, TokenKind.BROWSER, uid=self.principal.uid, methods=methods,
             scopes=None if scopes is None else check_scopes(scopes), client=client, fence=self._fence,
             replaces=replaces.session.id if replaces else None, lifetime=positive(lifetime),
+            proved=proved,
         )  # fmt: skip
 
     async def failed(self, cause: str, *, client: Client | None = None) -> None:

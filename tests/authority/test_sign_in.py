@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 import pytest
 
-from sessile import AtLimit, Authority, Conflict, LimitExceeded, Method, NotFound, Reason, Refused, SessionKind
+from sessile import (
+    Active,
+    AtLimit,
+    Authority,
+    Conflict,
+    LimitExceeded,
+    Method,
+    NotFound,
+    Reason,
+    Refused,
+    Requirement,
+    SessionKind,
+)
 from sessile.stores.protocol import End
 from sessile.testing import ManualClock
 from tests.authority.asking import DAY, HOUR, LAPTOP, MINUTE, SECOND, active, denied, happened, password, reasons, rules
@@ -237,3 +250,28 @@ async def test_delegations_and_keys_do_not_count_towards_the_limit(authority: Au
         await authority.mint_key(issued.active, owner="alice", scopes={"read"})
     with pytest.raises(LimitExceeded):
         await authority.begin("alice")
+
+
+async def test_a_proof_from_before_counts_from_then(authority: Authority, clock: ManualClock) -> None:
+    """An import invents no authentication event: freshness and the overall limit go by the one there was."""
+
+    async def begun(ago: timedelta) -> str:
+        async with authority.sign_in("alice") as attempt:
+            return (await attempt.begin(method="password", proved=clock.now() - ago)).token
+
+    earlier = await begun(HOUR)
+    found = await authority.check(earlier, requirement=Requirement(assurance=1))
+    assert isinstance(found, Active)
+    assert found.session.authenticated == clock.now() - HOUR
+    assert found.session.created == clock.now()
+    refused = await authority.check(earlier, requirement=Requirement(fresh=HOUR))
+    assert not refused
+    assert refused.reason is Reason.STALE_AUTHENTICATION
+    assert not await authority.check(await begun(timedelta(days=31)))
+    # Not from what is yet to come.
+    found = await authority.check(await begun(-HOUR))
+    assert isinstance(found, Active)
+    assert found.session.authenticated == clock.now()
+    async with authority.sign_in("alice") as attempt:
+        with pytest.raises(ValueError, match="aware"):
+            await attempt.begin(method="password", proved=datetime(2026, 1, 1))  # noqa: DTZ001 - the point

@@ -16,7 +16,7 @@ from sessile.wsgi import Front, Settings, SyncAccess
 
 ENGINE = "sessile.django.sessions"
 MIDDLEWARE = "sessile.django.SessileMiddleware"
-KEYS = frozenset({"authority", "origins", "allowed_hosts", "trusted_proxies", "no_activity"})
+KEYS = frozenset({"authority", "origins", "allowed_hosts", "trusted_proxies", "no_activity", "import_from"})
 
 
 @functools.cache
@@ -42,6 +42,11 @@ def given_settings() -> dict[str, Any]:
         )
     if unknown := sorted(given.keys() - KEYS):
         raise ValueError(f"SESSILE knows no {unknown[0]!r}, only {', '.join(sorted(KEYS))}")
+    former = given.get("import_from")
+    if former is not None and not (isinstance(former, (tuple, list)) and len(former) == 2):
+        raise ValueError(
+            'name the former engine and its cookie: "import_from": ("django.contrib.sessions.backends.db", "sessionid")'
+        )
     return given
 
 

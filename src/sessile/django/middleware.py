@@ -14,9 +14,11 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
 
-from sessile.django.front import access, front
+from sessile.django.front import access, front, given_settings
 from sessile.django.sessions import SessionStore, current
 from sessile.errors import SessileError
+from sessile.kernel.decide import Denied
+from sessile.kernel.reason import Reason
 from sessile.web.access import empty_data, requirement
 from sessile.web.problem import Problem
 from sessile.web.watch import Over
@@ -31,6 +33,7 @@ class SessileMiddleware(SessionMiddleware):  # type: ignore[misc]  # Django has 
     def __init__(self, get_response: Callable[[Any], Any]) -> None:
         super().__init__(get_response)
         self._front = front()
+        self._former = given_settings().get("import_from")
 
     def process_request(self, request: Any) -> HttpResponse | None:
         current.set(None)
@@ -44,6 +47,10 @@ class SessileMiddleware(SessionMiddleware):  # type: ignore[misc]  # Django has 
         request.sessile = here
         request.session = SessionStore.of(here)
         current.set(request.session)
+        if self._former is not None and isinstance(here.result, Denied) and here.result.reason is Reason.MISSING:
+            from sessile.django.importing import take_over
+
+            request.sessile_taken_over = take_over(request.session, headers.get(b"cookie", b""), *self._former)
         return None
 
     def process_exception(self, request: Any, error: Exception) -> HttpResponse | None:
@@ -70,6 +77,8 @@ class SessileMiddleware(SessionMiddleware):  # type: ignore[misc]  # Django has 
             response.close()
             response = HttpResponse(body, status=status)
         _put(response, [pair for pair in left if pair not in headers])
+        if self._former is not None and getattr(request, "sessile_taken_over", False):
+            response.delete_cookie(self._former[1])
         if response.streaming and here.access.live is not None:
             pieces = response.streaming_content
             response.streaming_content = _watched_async(pieces, here) if response.is_async else _watched(pieces, here)

@@ -8,6 +8,7 @@ How long a session lives is the policy's, not `set_expiry`'s.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any, Self
 
 import msgspec
@@ -139,6 +140,19 @@ class SessionStore(SessionBase):  # type: ignore[misc]  # Django has no types
         self._session_key = self.here.token
         self._session_cache = data
         self.modified = True
+
+    def take_over(self, user: Any, method: Method, proved: datetime, data: dict[str, Any]) -> bool:
+        """A session that another engine began goes on as this one. False: by the policy it is over."""
+        with front().sync.sign_in(principal_of(user)) as attempt:
+            issued = attempt.begin(method=method, client=self.here.client, proved=proved)
+        found = front().sync.check(issued.token, client=self.here.client)
+        if not isinstance(found, Active):
+            return False
+        self.here.hand(Issued(issued.token, found))
+        self._session_key = issued.token
+        self._session_cache = data
+        self.modified = True
+        return True
 
     def end_others(self, user: Any, cause: str) -> bool:
         """End all of the user's sessions but this one, which goes on under a new token. False: it is not the user's."""

@@ -41,10 +41,10 @@ def connect() -> None:
 def _signed_in(*, request: Any, user: Any, **_: Any) -> None:
     session = getattr(request, "session", None)
     if isinstance(session, SessionStore):
-        session.sign_in(user, _method(user))
+        session.sign_in(user, method_of(user))
 
 
-def _method(user: Any) -> Method:
+def method_of(user: Any) -> Method:
     """How the user proved itself, by the backend that let it in."""
     backend = load_backend(user.backend) if getattr(user, "backend", None) else None
     if isinstance(backend, ModelBackend) and not isinstance(backend, RemoteUserBackend):

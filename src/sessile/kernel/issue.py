@@ -33,7 +33,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     kind: SessionKind
     uid: str | None = None
     methods: tuple[Method, ...] = ()
-    """How the principal proved itself just now; a child takes its giver's events instead."""
+    """How the principal proved itself; a child takes its giver's events instead."""
+    proved: datetime | None = None
+    """When it did, if that was earlier (an import): the overall limit and freshness count from then. None: now."""
     scopes: frozenset[str] | None = None
     """None: all that the principal holds (browser), or nothing."""
     lifetime: timedelta | None = None
@@ -124,7 +126,8 @@ def _authentications(draft: Draft, giver: Snapshot | None, now: datetime) -> tup
     # A child's assurance is its giver's of this moment, and can never be fresh (Session.authenticated).
     if giver is not None:
         return giver.session.authentications
-    return tuple(Authentication(method, now) for method in draft.methods)
+    at = now if draft.proved is None else min(draft.proved, now)
+    return tuple(Authentication(method, at) for method in draft.methods)
 
 
 def _lineage(giver: Snapshot | None, tie: Tie | None, now: datetime) -> tuple[Link, ...]:
