@@ -94,6 +94,7 @@ class Stamp(msgspec.Struct, frozen=True):
     """Which directory the partition belongs to."""
 
 
+@cache
 def parse_delta(raw: bytes | None) -> tuple[Delta, str]:
     trust, wait, directory = raw.decode().split(" ") if raw else ("0", "0", "")
     return Delta(int(trust), int(wait)), directory

@@ -49,6 +49,7 @@ def tag(partition: str) -> str:
     return f"{{s:{partition}}}"
 
 
+@lru_cache(maxsize=1024)
 def policy_key(partition: str, name: str) -> bytes:
     return f"{tag(partition)}policy:{_quoted(name)}".encode()
 
@@ -129,6 +130,9 @@ def session_row(stored: Stored) -> bytes:
     return " ".join(words).encode() + b"\n" + body
 
 
+# Decoding is pure, and so what was decoded once stays true: of the same bytes. The same few rows come with every look;
+# those above a session with every look at one below it, and a session's own again after a minute.
+@lru_cache(maxsize=4096)
 def stored_of(row: bytes) -> Stored:
     found = _row(memoryview(row)[row.index(b"\n") + 1 :])
     session = Session(**{name: getattr(found, name) for name in _FIELDS})
@@ -139,7 +143,6 @@ def principal_row(principal: Principal) -> bytes:
     return _quoted(principal.policy).encode() + b"\n" + _encode(principal)
 
 
-# The same few rows come with every look: decoded once. Pure, and so always true.
 @lru_cache(maxsize=1024)
 def principal_of(row: bytes) -> Principal:
     return _principal(memoryview(row)[row.index(b"\n") + 1 :])
