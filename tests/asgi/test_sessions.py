@@ -293,6 +293,7 @@ async def test_bearer_and_cookie_never_count_in_each_others_place() -> None:
             "www-authenticate"
         ]
         assert 'error="insufficient_user_authentication"' in challenge
+        assert 'acr_values="aal2"' in challenge or 'max_age="' in challenge  # RFC 9470: what would do
         answer = await nobody.get("/data", params={"a": "1"}, headers={"Authorization": "Bearer sld_forged"})
         denied(answer, 400, Reason.MALFORMED)
         assert not set_cookies(answer)

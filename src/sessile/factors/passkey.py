@@ -2,7 +2,7 @@
 
 A passkey signs in without a name, is a second factor, and proves its person again. It always verifies its person (a
 PIN, a finger, a face), so one is worth two factors (NIST SP 800-63B-4, 3.1.7). One that never leaves its device counts
-as a hardware key, one that may be synced as a passkey: assurance 3 and 2 (63B-4, B.3; decision 0013). No attestation is
+as a hardware key, one that may be synced as a passkey: assurance 3 and 2 (63B-4, B.3; decision 0015). No attestation is
 asked for: which it is, the authenticator says.
 
 A challenge is not stored when it is made, or every look at a login page would be a write: it says itself, under the
