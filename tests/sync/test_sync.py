@@ -208,7 +208,7 @@ FORKING = """
     from sessile import Authority
     from sessile.sync import SyncAuthority
 
-    authority = SyncAuthority(Authority(sys.argv[1]))
+    authority = SyncAuthority(Authority(sys.argv[1], directory=(sys.argv[2:] or [None])[0]))
     mine = authority.begin("alice")
     assert authority.check(mine.token) and authority.is_open
     child = os.fork()
