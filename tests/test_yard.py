@@ -96,7 +96,7 @@ def test_the_core_needs_msgspec_only() -> None:
     assert [re.split(r"[<>=]", entry)[0] for entry in needed] == ["msgspec"]
 
 
-@pytest.mark.parametrize("module", ["sessile", "sessile.asgi"])
+@pytest.mark.parametrize("module", ["sessile", "sessile.asgi", "sessile.sync", "sessile.wsgi"])
 def test_the_core_imports_nothing_of_the_extras(module: str) -> None:
     """Whoever installs the core has neither a framework nor a template library."""
     program = f"""
@@ -151,6 +151,7 @@ ORDER: list[set[str]] = [
         "sync",
         "upkeep",
         "watching",
+        "working",
     },
     {"factors", "signals", "web"},
     {"asgi"},
@@ -183,7 +184,7 @@ def files_of(part: str) -> list[Path]:
     return sorted((SOURCE / part).rglob("*.py")) or [SOURCE / f"{part}.py"]
 
 
-@pytest.mark.parametrize("part", ["kernel", "stores", "authority", "web", "asgi", "server"])
+@pytest.mark.parametrize("part", ["kernel", "stores", "authority", "sync", "web", "asgi", "wsgi", "flask", "django", "server"])
 def test_dependencies_point_one_way(part: str) -> None:
     wrong = {
         f"{path.relative_to(SOURCE)} imports {other}"

@@ -97,7 +97,7 @@ def gunicorn(folder: Path, program: str, database: str) -> Iterator[int]:
 
 def ask(port: int, token: str) -> tuple[int, str]:
     """The status, and which worker said so."""
-    connection = http.client.HTTPConnection("localhost", port, timeout=20)
+    connection = http.client.HTTPConnection("localhost", port, timeout=10)
     try:
         connection.request("GET", "/me", headers={"Cookie": f"__Host-sessile={token}"})
         answer = connection.getresponse()

@@ -103,10 +103,13 @@ def test_a_cached_check_stays_in_the_thread_that_asks(authority: SyncAuthority) 
     assert authority.check(token)
     assert authority.peek(token) is not None
     held, go_on = threading.Event(), threading.Event()
+    gone_on = False
 
     async def hold_up() -> None:
+        nonlocal gone_on
         held.set()
         go_on.wait(10)  # noqa: ASYNC251, RUF100 - that it blocks the loop is the point
+        gone_on = True
 
     thread = threading.Thread(target=lambda: wait(hold_up()))
     thread.start()
@@ -114,6 +117,7 @@ def test_a_cached_check_stays_in_the_thread_that_asks(authority: SyncAuthority) 
         held.wait(10)
         assert authority.check(token)
         assert authority.check(token, requirement=Requirement(assurance=1))
+        assert not gone_on
     finally:
         go_on.set()
         thread.join()
