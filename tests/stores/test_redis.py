@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
@@ -456,6 +458,80 @@ async def test_disks_that_cannot_be_waited_for_are_refused(engine: Server, tmp_p
     old = "valkey" not in engine.binary and version < "7.2"
     with pytest.raises(StoreUnavailable, match="7.2.*upgrade" if old else "set appendonly yes"):
         await authority.open()
+
+
+@pytest.mark.parametrize("milliseconds", [100, 900])
+async def test_the_delay_is_changed_while_nodes_run(
+    one: Authority, two: Authority, milliseconds: int, make: Callable[[], Authority]
+) -> None:
+    """Review 4: smaller or larger, no check says yes after a revocation returned, before, meanwhile and after."""
+    to = timedelta(milliseconds=milliseconds)
+    late = 0
+    over: set[str] = set()
+
+    async def check_on(issued: Issued) -> None:
+        nonlocal late
+        while True:
+            before = issued.active.session.id in over
+            found = await two.check(issued.token, touch=False)
+            late += bool(found) and before
+            if not found and before:
+                return
+            await asyncio.sleep(0.002)
+
+    async def revoke(issued: Issued, after: float) -> timedelta:
+        await asyncio.sleep(after)
+        receipt = await one.revoke(session=issued.active.session.id, cause="test")
+        over.add(issued.active.session.id)
+        return receipt.effective - receipt.at
+
+    held = [await one.begin(f"person-{number}") for number in range(24)]
+    changing = asyncio.create_task(store_of(one).change_delta(to))
+    waited = await asyncio.gather(
+        *[revoke(issued, 0.06 * number) for number, issued in enumerate(held)], *map(check_on, held)
+    )
+    await changing
+    assert late == 0
+    assert min(one for one in waited if one is not None) >= min(to, timedelta(milliseconds=500))
+    assert await revoke(await one.begin("alice"), 0) >= to
+    assert store_of(two).delta == to
+    follower = next(iter(store_of(two)._following.followers.values()))  # type: ignore[union-attr]
+    await trusted(two)
+    assert follower.trust.deadline - two.clock.elapsed() <= milliseconds * 1_000_000
+    async with make() as fresh:
+        assert store_of(fresh).delta == to
+    with pytest.raises(ValueError, match="between"):
+        await store_of(one).change_delta(timedelta(0))
+
+
+async def test_a_forked_child_opens_its_own_connections(one: Authority) -> None:
+    """Review 5: it trusts nothing of the parent's, and the parent's connections outlive it."""
+    issued = await one.begin("alice", method="password")
+    assert await one.check(issued.token)
+    await trusted(one)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            found: list[object] = []
+
+            async def check() -> bool:
+                return bool(await one.check(issued.token))
+
+            def run() -> None:
+                found.append(one.peek(issued.token) is None and asyncio.run(check()))
+
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join(20)
+            status = 0 if found == [True] else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1]) == 0
+    await trusted(one)
+    assert one.peek(issued.token) or await one.check(issued.token)
+    await one.revoke(session=issued.active.session.id, cause="lost")
+    assert await reason(one, issued) is Reason.REVOKED
 
 
 async def test_the_directory_may_be_postgresql(engine: Server, postgres: Postgres, tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ from sessile.errors import StoreUnavailable
 from sessile.kernel.session import Session, SessionKind
 from sessile.stores.redis import journal
 from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Engine, Found, Outcome, delta_row, pause
-from sessile.stores.redis.journal import EndSession, Entry, Renew, SetEveryone, SetPolicy, SetPrincipal, SQLDirectory
+from sessile.stores.redis.journal import (
+    EndSession,
+    Entry,
+    Renew,
+    SetDelta,
+    SetEveryone,
+    SetPolicy,
+    SetPrincipal,
+    SQLDirectory,
+)  # fmt: skip
 from sessile.stores.redis.layout import (
     Stored,
     everyone_row,
@@ -29,13 +38,12 @@ logger = logging.getLogger("sessile")
 
 
 class Applying:
-    """`directory_id` and `delta` are facts of the directory, known once it is open."""
+    """`directory_id` is a fact of the directory, known once it is open."""
 
     def __init__(self, engine: Engine, directory: SQLDirectory) -> None:
         self._engine = engine
         self._directory = directory
         self.directory_id = ""
-        self.delta = Delta(0, 0)
 
     async def all(self, entries: Iterable[Entry]) -> list[Outcome]:
         """Apply what was journalled just now, to all partitions at once. Raises StoreUnavailable."""
@@ -109,7 +117,7 @@ class Applying:
         change.rows[change.key("mark")] = None
         change.after = seed.head
         change.put("everyone", everyone_row(seed.everyone))
-        change.put("delta", delta_row(self.delta, self.directory_id))
+        change.put("delta", delta_row(seed.delta, self.directory_id))
         for policy in seed.policies:
             change.sets[policy_key(partition, policy.name)] = (policy_row(policy), 0)
         change.objects.append("all")
@@ -169,6 +177,9 @@ def _change(found: Found, entry: Entry) -> Change:
         case SetEveryone(everyone=everyone):
             change.put("everyone", everyone_row(everyone))
             change.objects.append("all")
+        case SetDelta() as op:
+            change.put("delta", delta_row(Delta(op.trust, op.wait), found.stamp.directory))
+            change.objects.append("delta")
         case SetPolicy(policy=policy):
             change.sets[policy_key(found.partition, policy.name)] = (policy_row(policy), 0)
             change.objects.append(f"policy:{policy.name}")

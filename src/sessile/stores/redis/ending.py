@@ -26,7 +26,7 @@ from sessile.stores.redis.layout import Stored, session_row
 from sessile.stores.redis.listing import below, of
 from sessile.stores.redis.reach import Reach, Unapplied
 from sessile.stores.redis.rotation import superseded
-from sessile.stores.sql import containing
+from sessile.stores.sql import containing, working
 from sessile.stores.sql.directory import find_fact, find_policy, find_principal, put_credential, save_principal
 from sessile.stores.sql.directory import set_policy as set_policy_row
 from sessile.stores.sql.transaction import Transaction
@@ -66,9 +66,13 @@ def _ended(reach: Reach, entries: list[Entry], outcomes: list[Outcome], revoked:
     # The last acknowledgement, and the longest Δ that one of them read.
     at = max(outcome.at for outcome in outcomes if outcome.at is not None)
     wait = max(outcome.delta.wait for outcome in outcomes)
-    servers, delta = reach.engine.servers, timedelta(microseconds=-(-wait // 1000))
+    servers, delta = reach.engine.servers, _up(wait)
     reached: Literal["engine", "quorum"] = "quorum" if servers.members else "engine"
     return Ended(at, entries[-1].n, revoked, tuple(ids[:SHOWN]), delta, reached, servers.durable)
+
+
+def _up(nanoseconds: int) -> timedelta:
+    return timedelta(microseconds=-(-nanoseconds // 1000))
 
 
 async def _session(reach: Reach, end: End, session_id: str) -> Ended:
@@ -85,8 +89,7 @@ async def _session(reach: Reach, end: End, session_id: str) -> Ended:
         ids = await _live(reach, partition, candidates)
         counted = len(ids) if len(candidates) <= LOOKED_AT else None
     session = stored.session
-    wait = _wait(reach)
-    entries = await reach.directory.change(lambda tx: _journal_session(tx, end, session, counted, ids, wait))
+    entries = await reach.directory.change(lambda tx: _journal_session(tx, end, session, counted, ids))
     done = await _apply(reach, end, entries, counted, ids)
     after = (await reach.engine.read(partition, ["s" + session_id])).stored(session_id)
     if counted is not None and after is not None and after.ended_by_row != entries[-1].n:
@@ -94,25 +97,19 @@ async def _session(reach: Reach, end: End, session_id: str) -> Ended:
     return done
 
 
-def _wait(reach: Reach) -> timedelta:
-    return timedelta(microseconds=-(-reach.applying.delta.wait // 1000))
-
-
-def _journal_session(
-    tx: Transaction, end: End, session: Session, revoked: int | None, ids: list[str], wait: timedelta
-) -> list[Entry]:
+def _journal_session(tx: Transaction, end: End, session: Session, revoked: int | None, ids: list[str]) -> list[Entry]:
     op = EndSession(session.id, tx.now, end.cause, end.by.name, end.contain_since)
     entries = journal.append(tx, f"s:{session.id}", {session.partition: op})
     _record(tx, end, session, revoked, ids)
-    _contain(tx, end, session, before(session), entries, wait)
+    _contain(tx, end, session, before(session), entries)
     return entries
 
 
-def _contain(
-    tx: Transaction, end: End, target: Session | Principal, was: Before, entries: list[Entry], wait: timedelta
-) -> None:
+def _contain(tx: Transaction, end: End, target: Session | Principal, was: Before, entries: list[Entry]) -> None:
     if end.containment is not None:
-        containing.add(tx, cut_of(end, target, was, Ended(tx.now, entries[-1].n, None, (), wait)))
+        containing.add(
+            tx, cut_of(end, target, was, Ended(tx.now, entries[-1].n, None, (), _up(journal.delta(tx.db).wait)))
+        )
 
 
 def _record(tx: Transaction, end: End, target: Session | Principal | None, revoked: int | None, ids: list[str]) -> None:
@@ -121,6 +118,7 @@ def _record(tx: Transaction, end: End, target: Session | Principal | None, revok
         password=end.credential is not None, revoked=revoked, sessions=ids, containment=end.containment,
     )  # fmt: skip
     tx.record(event)
+    working.destroy(tx, end)
 
 
 async def _principal(reach: Reach, end: End, uid: str) -> Ended:
@@ -141,8 +139,7 @@ async def _principal(reach: Reach, end: End, uid: str) -> Ended:
             counted = None if counted is None or len(candidates) > LOOKED_AT else len(ids)
     except StoreUnavailable:
         counted, ids = None, []  # it is journalled all the same, and applied as soon as the engine is back
-    wait = _wait(reach)
-    entries = await reach.directory.change(lambda tx: _journal_principal(tx, end, uid, kept, found, counted, ids, wait))
+    entries = await reach.directory.change(lambda tx: _journal_principal(tx, end, uid, kept, found, counted, ids))
     return await _apply(reach, end, entries, counted, ids)
 
 
@@ -157,7 +154,6 @@ async def _kept(reach: Reach, session_id: str, uid: str) -> tuple[Stored, Found]
 
 def _journal_principal(
     tx: Transaction, end: End, uid: str, kept: Stored | None, found: Found | None, revoked: int | None, ids: list[str],
-    wait: timedelta,
 ) -> list[Entry]:  # fmt: skip
     tx.lock_principals([uid])
     known = find_principal(tx.db, uid)
@@ -191,7 +187,7 @@ def _journal_principal(
         ops[partition] = SetPrincipal(after, here)
     entries = journal.append(tx, f"p:{uid}", ops)
     _record(tx, end, after, revoked, ids)
-    _contain(tx, end, after, before(known), entries, wait)
+    _contain(tx, end, after, before(known), entries)
     return entries
 
 

@@ -16,6 +16,7 @@ from sessile.errors import SessileError, StoreUnavailable
 from sessile.follow import Asked, Follower
 from sessile.kernel.ids import ALPHABET
 from sessile.near import NearCache
+from sessile.stores.limits import CONNECT_SECONDS
 from sessile.stores.redis.engine import Elsewhere, Found
 from sessile.stores.redis.line import Line
 from sessile.stores.redis.servers import Address, Servers
@@ -48,8 +49,12 @@ class Following:
         }
         self.deadline = 0
         """Until when all partitions are trusted: the least of theirs, set in the turn in which one of them changes."""
+        self.delta = 0
+        """Δ in nanoseconds, as the last answer to a ping told; 0: none has."""
         self.ready = asyncio.Event()
         """Set while all partitions are followed."""
+        self.started = asyncio.Event()
+        """Set when all partitions have been followed once."""
         self.error = ""
         self.lines: dict[Address, Line] = {}
         self._last_told: dict[str, int] = {}
@@ -64,6 +69,15 @@ class Following:
 
     def asking(self, partition: str) -> Asked:
         return self.followers[partition].asking(self.clock.elapsed())
+
+    async def start(self) -> None:
+        """Return when the engine is followed for the first time: in a forked child nobody has waited for that yet.
+        Raises StoreUnavailable."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self.started.wait()
+        except TimeoutError:
+            raise StoreUnavailable(self.error or "the engine does not answer") from None
 
     async def admit(self, partition: str, asked: Asked, found: Found) -> None:
         """Raises StoreUnavailable unless what was read counts."""
@@ -125,6 +139,7 @@ class Following:
         if all(follower.followed for follower in self.followers.values()):
             self.error = ""
             self.ready.set()
+            self.started.set()
         else:
             self.ready.clear()
         self._changed.set()

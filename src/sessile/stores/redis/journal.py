@@ -18,9 +18,10 @@ from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import SessionKind
 from sessile.stores import Backend
 from sessile.stores.redis.layout import Everyone
-from sessile.stores.sql.directory import all_policies
+from sessile.stores.sql.directory import all_policies, find_fact
 from sessile.stores.sql.rows import epochs_of, instant, json_text, maybe_datetime, maybe_instant
 from sessile.stores.sql.transaction import Db, Transaction
+from sessile.trust import Delta
 
 T = TypeVar("T")
 
@@ -60,13 +61,18 @@ class SetPolicy(msgspec.Struct, tag="policy", frozen=True):
     policy: Policy
 
 
+class SetDelta(msgspec.Struct, tag="delta", frozen=True):
+    trust: int
+    wait: int
+
+
 class Renew(msgspec.Struct, tag="renew", frozen=True):
     """A session's token was rotated, which has happened already in an engine that went not back."""
 
     row: bytes
 
 
-Op = EndSession | SetPrincipal | SetEveryone | SetPolicy | Renew
+Op = EndSession | SetPrincipal | SetEveryone | SetPolicy | SetDelta | Renew
 _op = msgspec.msgpack.Decoder(Op).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -87,6 +93,7 @@ class Seed(msgspec.Struct, frozen=True):
     head: int
     everyone: Everyone
     policies: Sequence[Policy]
+    delta: Delta
 
 
 def spread(uid: str) -> str:
@@ -146,7 +153,26 @@ def set_everyone(tx: Transaction, changed: Mapping[SessionKind, bytes], locked_u
 def seed(db: Db, partition: str) -> Seed:
     # In this order: what has changed since the head was read is in the rows that come after it, and applied again.
     head = heads(db).get(partition, 0)
-    return Seed(head, everyone(db), all_policies(db))
+    return Seed(head, everyone(db), all_policies(db), delta(db))
+
+
+_DELTA = "delta"
+
+
+def delta_fact(delta: Delta) -> tuple[str, bytes]:
+    """Name and value of the fact."""
+    return _DELTA, f"{delta.trust} {delta.wait}".encode()
+
+
+def delta(db: Db) -> Delta:
+    """Δ as the directory holds it, for partitions that are begun."""
+    trust, _, wait = (find_fact(db, _DELTA) or b"0").partition(b" ")
+    return Delta(int(trust), int(wait or trust))
+
+
+def set_delta(tx: Transaction, delta: Delta) -> None:
+    name, value = delta_fact(delta)
+    tx.change("UPDATE fact SET value = ? WHERE name = ?", value, name)
 
 
 def sweep(tx: Transaction) -> None:

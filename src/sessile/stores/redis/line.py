@@ -93,6 +93,9 @@ class Line:
                 error = "the connection that says what ended is lost"
             except (SessileError, Refused) as caught:
                 error = str(caught)
+            except Exception as unforeseen:  # it goes on trying: nobody else would
+                logger.exception("following the engine failed")
+                error = repr(unforeseen)
             finally:
                 self._lost()
             self._whole.lost(self.partitions, error)
@@ -191,6 +194,7 @@ class Line:
                 self._drop(partition)
                 continue
             trust = parse_delta(delta)[0].trust
+            self._whole.delta = trust or self._whole.delta
             facts[partition] = Facts(identity, -1 if mark is None else int(mark), trust, connection=connection)
         return facts
 

@@ -13,7 +13,16 @@ from sessile.stores.protocol import End
 from sessile.stores.redis.applying import Applying
 from sessile.stores.redis.engine import Change, Elsewhere, Engine, Found, Outcome
 from sessile.stores.redis.following import Following
-from sessile.stores.redis.journal import EndSession, Entry, Renew, SetEveryone, SetPolicy, SetPrincipal, SQLDirectory
+from sessile.stores.redis.journal import (
+    EndSession,
+    Entry,
+    Renew,
+    SetDelta,
+    SetEveryone,
+    SetPolicy,
+    SetPrincipal,
+    SQLDirectory,
+)  # fmt: skip
 from sessile.stores.redis.layout import stored_of
 
 
@@ -40,6 +49,8 @@ class Reach:
         Raises:
             StoreUnavailable: of another one, or none.
         """
+        if not self.following.started.is_set():
+            await self.following.start()
         since = 0.0
         while True:
             began = self.following.asking(partition)
@@ -92,5 +103,7 @@ def touched(entry: Entry) -> str:
             return f"p:{principal.uid}"
         case SetPolicy(policy=policy):
             return f"policy:{policy.name}"
+        case SetDelta():
+            return "delta"
         case SetEveryone():
             return "all"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import secrets
-import weakref
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -25,6 +23,7 @@ from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.kernel.token import partition_of_digest
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
+from sessile.stores import fork
 from sessile.stores.limits import COMPLAIN_SECONDS, START_SECONDS
 from sessile.stores.protocol import (
     PAGE,
@@ -40,7 +39,7 @@ from sessile.stores.protocol import (
     Tally,
     Verified,
 )
-from sessile.stores.redis import beginning, ending, erasing, journal, listing, rotation
+from sessile.stores.redis import beginning, ending, erasing, journal, listing, rotation, tuning
 from sessile.stores.redis.applying import Applying
 from sessile.stores.redis.engine import Change, Engine
 from sessile.stores.redis.following import Following
@@ -61,9 +60,8 @@ T = TypeVar("T")
 DELTA = timedelta(milliseconds=500)
 """Δ of a new store."""
 _AGAIN_SECONDS = 1.0
-_ID_FACT, _DELTA_FACT = "directory id", "delta"
+_ID_FACT = "directory id"
 
-_OPEN: weakref.WeakSet[RedisStore] = weakref.WeakSet()
 
 
 class RedisStore(RedisMails, RedisLeases, RedisNotices):
@@ -84,7 +82,8 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices):
         self, url: str, *, directory: SQLDirectory, clock: Clock, delta: timedelta = DELTA,
         patience: timedelta | None = timedelta(seconds=START_SECONDS),
     ) -> None:  # fmt: skip
-        self.delta = delta
+        self._first_delta = delta
+        self._told = 0
         self.directory = directory
         self.servers = Servers(url)
         self._clock = clock
@@ -132,17 +131,31 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices):
     async def _facts(self) -> None:
         applying = self._applying
         applying.directory_id = (await self.directory.set_fact(_ID_FACT, secrets.token_hex(8).encode())).decode()
-        nanoseconds = self.delta // timedelta(microseconds=1) * 1000
-        stored = int(await self.directory.set_fact(_DELTA_FACT, str(nanoseconds).encode()))
-        applying.delta = Delta(stored, stored)
-        self.delta = timedelta(microseconds=stored // 1000)
+        nanoseconds = self._first_delta // timedelta(microseconds=1) * 1000
+        await self.directory.set_fact(*journal.delta_fact(Delta(nanoseconds, nanoseconds)))
+        self._told = (await self.directory.look(journal.delta)).wait
+
+    @property
+    def delta(self) -> timedelta:
+        """As it was told last."""
+        following = self._following
+        told = (following.delta if following is not None else 0) or self._told
+        return timedelta(microseconds=told // 1000)
+
+    async def change_delta(self, to: timedelta) -> None:
+        """Change Δ for all nodes. Returns when it holds everywhere, after the old and the new Δ.
+
+        Raises:
+            ValueError: not between 20 ms and 1 minute. StoreUnavailable: repeat it.
+        """
+        await self._do(tuning.change(self._open_reach(), to, self._clock.elapsed))
 
     def _start(self) -> None:
         self._following = Following(self._near, self._clock, self.servers, self._heads, self._applying.catch_up)
         self._reach = Reach(self._engine, self.directory, self._applying, self._following)
         self._again = asyncio.get_running_loop().create_task(self._apply_again())
         self._forked = False
-        _OPEN.add(self)
+        fork.watch(self)
 
     async def _wait(self) -> None:
         following = self._following
@@ -165,7 +178,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices):
     async def close(self) -> None:
         if self._under_way:
             await asyncio.wait(self._under_way)
-        _OPEN.discard(self)
+        fork.unwatch(self)
         again, self._again = self._again, None
         while again is not None and not again.done():
             again.cancel()
@@ -208,6 +221,12 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices):
         if self._reach is None:
             raise StoreUnavailable("the store is not open")
         return self._reach
+
+    def before_fork(self) -> None:
+        pass
+
+    def after_fork_in_parent(self) -> None:
+        pass
 
     def after_fork_in_child(self) -> None:
         """The sockets and the task are the parent's: trust nothing, keep nothing, begin anew at the first need."""
@@ -415,12 +434,3 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices):
             ]
             counts[f"sessions_{kind}"] = sum(await asyncio.gather(*calls))
         return counts
-
-
-def _after_fork() -> None:
-    for store in _OPEN:
-        store.after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
