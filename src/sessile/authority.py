@@ -95,7 +95,9 @@ class Authority(Leaving, Telling):
                 except BaseException:
                     await self.store.close()
                     raise
-                self._upkeep = Upkeep(self.store, self.traces, spend=self._spend, resume=lambda: contain.resume(self))
+                self._upkeep = Upkeep(
+                    self.store, self.traces, spend=self.add_up_budgets, resume=lambda: contain.resume(self)
+                )
                 self._start_telling(self.store)
         return self
 

@@ -126,8 +126,9 @@ async def test_introspection(world: World) -> None:
         return answer.json()
 
     assert await ask(given["token"]) == {
-        "active": True, "scope": "deploy read", "username": "agent:bot", "sub": "agent:bot", "token_type": "Bearer",
-        "iat": 1767225600, "exp": 1767226200, "sid": given["id"], "kind": "delegated", "acr": "aal1",
+        "active": True, "scope": "deploy read", "client_id": "agent:bot", "username": "alice", "sub": "alice",
+        "act": {"sub": "agent:bot"}, "token_type": "Bearer", "iat": 1767225600, "exp": 1767226200, "jti": given["id"],
+        "sid": given["id"], "kind": "delegated", "acr": "aal1",
     }  # fmt: skip
     for token in (alice.cookie, "nonsense", given["token"][:-1] + "x"):
         assert await ask(token) == {"active": False}

@@ -42,6 +42,7 @@ def test_the_document_names_all_of_the_contract() -> None:
     assert {path for _, path in OPERATIONS} == {
         f"/api/v1/{rest}"
         for rest in (
+            "keys/{id}/rotate", "impersonations", "token", "principals/{id}/budget",
             "session", "session/step-up", "sessions", "sessions/{id}", "sessions/{id}/tree", "password", "containments",
             "containments/{id}", "principals",
             "principals/{id}", "principals/{id}/sessions", "erasures", "revocations", "delegations", "keys", "keys/{id}", "revoke",

@@ -6,10 +6,11 @@ import abc
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from sessile.kernel.budget import Budget, Standing
 from sessile.kernel.decide import Active
-from sessile.kernel.event import Actor
+from sessile.kernel.event import Actor, actor_of
 from sessile.kernel.issue import positive
-from sessile.kernel.principal import Principal
+from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import TokenKind
 from sessile.kernel.trace import Trace
@@ -89,6 +90,26 @@ class NonHuman(HandingOut):
             self, active, name, cause=cause, lifetime=positive(lifetime), client=client
         )  # fmt: skip
 
+    async def set_budget(self, name: str, budget: Budget | None, *, by: Active | Actor | None = None) -> Standing:
+        """How many calls an agent or a service may make from now on, over all of its sessions and nodes; None: any
+        number. Calls of what it hands on count, too. In force here at once, and on other nodes within two seconds.
+
+        Raises NotFound; ValueError: a person has none.
+        """
+        principal = await self.principal(name)
+        if principal.kind is PrincipalKind.HUMAN:
+            raise ValueError("budgets are for agents and services")
+        standing = await self.store.set_budget(principal.uid, budget, actor_of(by))
+        self.budgets.hear([standing])
+        self._near.apply(self._near.mark, (f"p:{principal.uid}",))
+        return standing
+
+    async def budget(self, name: str) -> Standing | None:
+        """How the budget of a principal stands; None: it never had one. Raises NotFound."""
+        uid = (await self.principal(name)).uid
+        _, standings = await self.store.spend({uid: 0}, self.clock.now() + timedelta(days=1))
+        return next((one for one in standings if one.uid == uid), None)
+
     async def hand_out(
         self, active: Active, kind: SessionKind, token_kind: TokenKind, to: Principal, tie: Tie, *,
         scopes: frozenset[str], lifetime: timedelta | None, label: str, client: Client | None,
@@ -99,7 +120,8 @@ class NonHuman(HandingOut):
             client=client,
         )  # fmt: skip
 
-    async def _spend(self) -> None:
+    async def add_up_budgets(self) -> None:
+        """Report the calls of this process, and hear of the others'. The upkeep does so once a second."""
         for uid in await self.budgets.sync(self.store):
             self._near.apply(self._near.mark, (f"p:{uid}",))
 

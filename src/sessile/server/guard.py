@@ -36,11 +36,11 @@ TOO_LARGE: Final = problem(413, "Content too large", f"A request's body is at mo
 MEDIA_TYPE: Final = problem(
     415,
     "Unsupported media type",
-    "Send JSON as application/json; tokens to revoke and introspect as a form.",
+    "Send JSON as application/json; tokens to revoke, introspect and exchange as a form.",
     "media_type",
 )
 _API: Final = "/api/"
-_FORMS: Final = ("/api/v1/revoke", "/api/v1/introspect")
+_FORMS: Final = ("/api/v1/revoke", "/api/v1/introspect", "/api/v1/token")
 _JSON: Final = (b"application/json",)
 _FORM: Final = (b"application/x-www-form-urlencoded", b"multipart/form-data")
 

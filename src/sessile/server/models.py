@@ -209,7 +209,7 @@ class SessionOut(Output):
 
     @classmethod
     def of(cls, info: SessionInfo, *, current: str | None = None) -> Self:
-        return cls(**_session(info), current=info.id == current)
+        return cls(**session_members(info), current=info.id == current)
 
 
 class OwnSessionOut(SessionOut):
@@ -218,7 +218,7 @@ class OwnSessionOut(SessionOut):
 
     @classmethod
     def own(cls, info: SessionInfo, step_up: Sequence[Method]) -> Self:
-        return cls(**_session(info), current=True, step_up=[method.value for method in step_up])
+        return cls(**session_members(info), current=True, step_up=[method.value for method in step_up])
 
 
 class SteppedUpOut(OwnSessionOut):
@@ -282,7 +282,7 @@ class HandedOut(SessionOut):
 
     @classmethod
     def handed(cls, info: SessionInfo, token: str) -> Self:
-        return cls(**_session(info), token=token)
+        return cls(**session_members(info), token=token)
 
 
 class PrincipalOut(Output):
@@ -405,7 +405,7 @@ def seconds(value: int | None) -> timedelta | None:
     return None if value is None else timedelta(seconds=value)
 
 
-def _session(info: SessionInfo) -> dict[str, Any]:
+def session_members(info: SessionInfo) -> dict[str, Any]:
     return {
         "id": info.id, "principal": info.principal, "kind": info.kind, "parent": info.parent, "origin": info.origin,
         "policy": info.policy, "assurance": info.assurance,

@@ -113,8 +113,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 for status, said in _DONE.items():
                     if status in operation["responses"]:
                         operation["responses"][status]["description"] = said
+                # OAuth's own error object, where an operation is one of OAuth's.
+                oauth = operation["responses"].get("400", {}).get("content", {}).get("application/json")
                 for status, said in _ANSWERS.items():
                     operation["responses"][status] = {"description": said, **_PROBLEM}
+                if oauth is not None:
+                    content = {**_PROBLEM["content"], "application/json": oauth}
+                    operation["responses"]["400"] = {"description": _ANSWERS["400"], "content": content}
         app.openapi_schema = document
     return app.openapi_schema
 

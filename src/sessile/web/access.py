@@ -159,7 +159,8 @@ class Access:
     async def meet(self, needed: Requirement) -> Active:
         """`require`, with a `Requirement` that was made before."""
         result = self.result
-        if needed != NOTHING_MORE and (result or needed.below_policy):
+        below = needed.below_policy and isinstance(result, Denied) and result.reason is Reason.ASSURANCE
+        if needed != NOTHING_MORE and (result or below):
             result = await self.check(needed)
         if not isinstance(result, Active):
             raise AccessDenied(result, needed, bearer=self.bearer)

@@ -7,10 +7,12 @@ from typing import Any, Final
 from fastapi import APIRouter
 
 from sessile.server.api import (
+    budgets,
     containments,
     delegations,
     events,
     factors,
+    impersonations,
     introspect,
     keys,
     password,
@@ -20,6 +22,7 @@ from sessile.server.api import (
     revoke,
     session,
     sessions,
+    token,
 )  # fmt: skip
 
 PREFIX: Final = "/api/v1"
@@ -28,8 +31,8 @@ PREFIX: Final = "/api/v1"
 def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
-        session, sessions, password, recovery, factors, principals, revocations, containments, delegations, keys,
-        revoke, introspect, events,
+        session, sessions, password, recovery, factors, principals, budgets, impersonations, revocations, containments,
+        delegations, keys, revoke, introspect, token, events,
     ]  # fmt: skip
     for noun in nouns:
         found.include_router(noun.router)

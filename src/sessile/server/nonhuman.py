@@ -1,0 +1,110 @@
+"""What the API takes and gives of keys, acting as others, budgets and token exchange, as JSON."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from sessile.kernel.budget import Budget, Standing
+from sessile.kernel.session import SessionInfo
+from sessile.kernel.trace import Trace
+from sessile.server.models import Cause, Input, Label, Lifetime, Name, Output, SessionOut, session_members
+
+LONGEST_OVERLAP = 90 * 24 * 3600
+
+
+class KeyRotation(Input):
+    overlap: Annotated[
+        int, Field(ge=0, le=LONGEST_OVERLAP, description="Seconds for which the old key counts, too; 0: none.")
+    ] = 24 * 3600
+    lifetime: Lifetime | None = None
+    label: Label | None = None
+
+
+class KeyOut(SessionOut):
+    rotated_out: bool
+    """Another key has taken its place: it counts until it expires, and a use after that is a sign of theft."""
+    last_used: datetime | None
+    last_used_from: str | None
+    """The address; null: never used, or not known."""
+    last_used_by: str | None
+    """What the client calls itself."""
+
+    @classmethod
+    def key(cls, info: SessionInfo, use: Trace | None) -> Self:
+        return cls(
+            **session_members(info), rotated_out=info.rotated_out, last_used=None if use is None else use.last,
+            last_used_from=None if use is None else use.what or None,
+            last_used_by=None if use is None else use.how or None,
+        )  # fmt: skip
+
+
+class Impersonation(Input):
+    principal: Name
+    cause: Cause
+    lifetime: Annotated[int, Field(ge=1, le=900, description="Seconds.")] | None = None
+
+
+class BudgetIn(Input):
+    per_minute: Annotated[int, Field(ge=1, lt=2**53)] | None = None
+    overall: Annotated[int, Field(ge=1, lt=2**53, description="From now on, in all.")] | None = None
+
+    @model_validator(mode="after")
+    def says_something(self) -> Self:
+        if self.per_minute is None and self.overall is None:
+            raise ValueError("say how many calls in a minute, or overall")
+        return self
+
+    def budget(self) -> Budget:
+        return Budget(per_minute=self.per_minute, overall=self.overall)
+
+
+class BudgetOut(Output):
+    principal: str
+    per_minute: int | None
+    overall: int | None
+    spent: int
+    """Calls since it was set, as far as they are reported: each node does so once a second."""
+    set: datetime | None
+
+    @classmethod
+    def of(cls, name: str, standing: Standing | None) -> Self:
+        budget = standing.budget if standing is not None else None
+        return cls(
+            principal=name, per_minute=budget.per_minute if budget else None,
+            overall=budget.overall if budget else None, spent=standing.overall if standing is not None else 0,
+            set=standing.changed if standing is not None and budget is not None else None,
+        )  # fmt: skip
+
+
+class Exchanged(Output):
+    """RFC 8693, section 2.2.1."""
+
+    access_token: str
+    issued_token_type: str
+    token_type: str
+    expires_in: int
+    scope: str
+
+
+class Introspection(Output):
+    """The members of RFC 7662, section 2.2, and `act` of RFC 8693; only `active` where the token counts for nothing."""
+
+    active: bool
+    scope: str | None = None
+    client_id: str | None = None
+    """Who acts, by its id: an agent or a service."""
+    username: str | None = None
+    sub: str | None = None
+    """For whom: the one at the top of the chain of delegations, or who acts where there is none."""
+    act: dict[str, Any] | None = None
+    """Who acts for `sub`, and within it who acted before."""
+    token_type: str | None = None
+    iat: int | None = None
+    exp: int | None = None
+    jti: str | None = None
+    sid: str | None = None
+    kind: str | None = None
+    acr: str | None = None
