@@ -184,7 +184,9 @@ def files_of(part: str) -> list[Path]:
     return sorted((SOURCE / part).rglob("*.py")) or [SOURCE / f"{part}.py"]
 
 
-@pytest.mark.parametrize("part", ["kernel", "stores", "authority", "sync", "web", "asgi", "wsgi", "flask", "django", "server"])
+@pytest.mark.parametrize(
+    "part", ["kernel", "stores", "authority", "sync", "web", "asgi", "wsgi", "flask", "django", "server"]
+)
 def test_dependencies_point_one_way(part: str) -> None:
     wrong = {
         f"{path.relative_to(SOURCE)} imports {other}"
