@@ -142,6 +142,7 @@ ORDER: list[set[str]] = [
         "authority",
         "checks",
         "data",
+        "ending",
         "hooks",
         "leaving",
         "nhi",

@@ -12,20 +12,20 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from sessile.checks import make_active, nanoseconds, run_now
+from sessile.checks import make_active, run_now
 from sessile.clock import Clock, SystemClock
 from sessile.data import SessionData, encode
+from sessile.ending import Ending
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused, refused
 from sessile.hooks import Telling
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, TokenState
 from sessile.kernel.event import SYSTEM, Actor, actor_of
 from sessile.kernel.ids import check_session_id, home, new_session_id
-from sessile.kernel.issue import Draft, Fence, TooDeep, Wider, positive
+from sessile.kernel.issue import Draft, Fence, TooDeep, Wider
 from sessile.kernel.policy import Policy, same_rules
 from sessile.kernel.principal import (
     Principal,
-    Status,
     canonical,
     check_scopes,
     new_principal,
@@ -33,25 +33,18 @@ from sessile.kernel.principal import (
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import Token, TokenKind, derive, digest, new_token, rotation_seed
-from sessile.leaving import Leaving
 from sessile.near import NearCache
 from sessile.nhi import contain
-from sessile.receipt import Issued, Receipt
-from sessile.settle import acknowledged, settled
+from sessile.receipt import Issued
 from sessile.signing_in import SignIn
 from sessile.stores import open_url
-from sessile.stores.protocol import Credential, End, Page
-from sessile.trust import settle
+from sessile.stores.protocol import Credential, Page
 from sessile.upkeep import Upkeep
 
 T = TypeVar("T")
 
-CLOCK_DRIFT = 1e-3
-"""Bound on the rate by which a node's clock may depart from true time (1,000 ppm; real ones stay below 200)."""
-BROWSER_AND_DELEGATED = frozenset({SessionKind.BROWSER, SessionKind.DELEGATED, SessionKind.ANONYMOUS})
 
-
-class Authority(Leaving, Telling):
+class Authority(Ending, Telling):
     """Begins, checks and ends sessions.
 
     `Authority("sqlite:///sessile.db")` does no I/O: `async with authority:` opens it, and so does the middleware
@@ -158,10 +151,11 @@ class Authority(Leaving, Telling):
     async def begin(
         self, name: str | None, *, method: Method | str | None = None, client: Client | None = None,
         scopes: Iterable[str] | None = None, replaces: Active | None = None, lifetime: timedelta | None = None,
+        wait: bool = False,
     ) -> Issued:  # fmt: skip
         """Begin a browser session without a fence: for tests and imports. Applications use `sign_in`.
 
-        With `name=None` an anonymous session, which opens nothing that asks for a person.
+        With `name=None` an anonymous session, which opens nothing that asks for a person. `wait`: see `SignIn.begin`.
 
         Raises:
             ValueError: not a name, a method or a scope. Conflict: the principal is disabled, or sign-in is locked.
@@ -173,14 +167,15 @@ class Authority(Leaving, Telling):
             )
         async with self.sign_in(name) as attempt:
             return await attempt.begin(
-                method=method or Method.PASSWORD, client=client, scopes=scopes, replaces=replaces, lifetime=lifetime
-            )
+                method=method or Method.PASSWORD, client=client, scopes=scopes, replaces=replaces, lifetime=lifetime,
+                wait=wait,
+            )  # fmt: skip
 
     async def _begin(
         self, kind: SessionKind, token_kind: TokenKind, *, active: Active | None = None, uid: str | None = None,
         tie: Tie | None = None, methods: tuple[Method, ...] = (), scopes: frozenset[str] | None = None,
         lifetime: timedelta | None = None, label: str = "", client: Client | None = None, replaces: str | None = None,
-        fence: Fence | None = None, proved: datetime | None = None,
+        fence: Fence | None = None, proved: datetime | None = None, wait: bool = False,
     ) -> Issued:  # fmt: skip
         await self.open()
         session_id = new_session_id(active.session.partition if active else home(uid) if uid else None)
@@ -191,12 +186,13 @@ class Authority(Leaving, Telling):
             giver=active.digest if active else None, tie=tie, replaces=replaces, fence=fence, proved=proved,
         )  # fmt: skip
         try:
-            begun = await self.store.begin(draft)
+            begun = await self._carried(lambda: self.store.begin(draft), wait=wait, once=True)
         except Wider as error:
             raise Refused(str(error), Denied(reason=Reason.OUT_OF_SCOPE)) from None
         except TooDeep as error:
             raise LimitExceeded(str(error)) from None
-        return Issued(token, make_active(begun.snapshot, draft.digest, rotation_seed(token), self.traces))
+        proof = make_active(begun.snapshot, draft.digest, rotation_seed(token), self.traces)
+        return Issued(token, proof, ended=begun.ended, effective=self._effective(begun) if begun.ended else None)
 
     # -- rotation -----------------------------------------------------------------------------------------------
 
@@ -226,11 +222,14 @@ class Authority(Leaving, Telling):
         )  # fmt: skip
         return Issued(successor, pending)
 
-    async def elevate(self, active: Active, *, method: Method | str | None, client: Client | None = None) -> Issued:
+    async def elevate(
+        self, active: Active, *, method: Method | str | None, client: Client | None = None, wait: bool = False
+    ) -> Issued:
         """A new authentication event in this session: step-up or re-authentication. The token is new, the old
         one over at once (ASVS V7.2.4), and both limits start anew (63B-4 5.2).
 
-        `method=None` is a change of privilege without one: only the token changes.
+        `method=None` is a change of privilege without one: only the token changes. `wait=True` returns when no node
+        accepts the old token any more; otherwise `effective` names the instant.
 
         Raises:
             Conflict: the session is over; `denied` says why. ValueError: not a method.
@@ -238,83 +237,12 @@ class Authority(Leaving, Telling):
         token = new_token(TokenKind.BROWSER, active.session.partition)
         if active.session.kind is not SessionKind.BROWSER:
             raise refused(active.session, "only a person's browser session can step up")
-        snapshot = await self.store.replace(
-            active.digest, digest(token), None if method is None else Method(method), actor_of(active, client)
+        new, by = None if method is None else Method(method), actor_of(active, client)
+        replaced = await self._carried(
+            lambda: self.store.replace(active.digest, digest(token), new, by), wait=wait, once=True
         )
-        return Issued(token, make_active(snapshot, digest(token), rotation_seed(token), self.traces))
-
-    # -- ending -------------------------------------------------------------------------------------------------
-
-    async def revoke(
-        self, *, session: str | None = None, principal: str | None = None, everyone: bool = False, cause: str,
-        by: Active | Actor | None = None, keys: bool = False, lock_sign_in: timedelta | None = None, wait: bool = True,
-    ) -> Receipt:  # fmt: skip
-        """End one session and all whose life hangs on it, all of a principal's, or everybody's.
-
-        When this returns, no node accepts any of them; `wait=False` returns at once, and the receipt's
-        `effective` names the instant. Idempotent.
-
-        Args:
-            cause: why, for the receipt, the audit record and the person (at most 200 characters).
-            keys: with `everyone`: API keys too, not only browsers and delegations.
-            lock_sign_in: with `everyone`: for so long only operators can sign in.
-
-        Raises:
-            NotFound: no such session or principal. ValueError: not exactly one of the three, or not an id.
-            RevocationUncertain: the store did not acknowledge; repeat it.
-        """
-        if (session is not None) + (principal is not None) + everyone != 1:
-            raise ValueError("name exactly one of session=, principal= and everyone=True")
-        if (keys or lock_sign_in) and not everyone:
-            raise ValueError("keys= and lock_sign_in= go with everyone=True")
-        if session is not None:
-            end = End(session=check_session_id(session), cause=cause)
-        elif principal is not None:
-            end = End(uid=(await self.principal(principal)).uid, cause=cause)
-        else:
-            kinds = BROWSER_AND_DELEGATED | ({SessionKind.KEY, SessionKind.LEASE} if keys else frozenset())
-            end = End(everyone=kinds, cause=cause, lock_sign_in=positive(lock_sign_in))
-        return await self.end(end, by=by, wait=wait)
-
-    async def disable(self, name: str, *, cause: str, by: Active | Actor | None = None, wait: bool = True) -> Receipt:
-        """The principal cannot sign in, and all of its sessions are over. The receipt lists the living keys and
-        leases that it handed out.
-
-        Raises:
-            NotFound: no such principal. RevocationUncertain: repeat it.
-        """
-        principal = await self.principal(name)
-        receipt = await self.end(End(uid=principal.uid, status=Status.DISABLED, cause=cause), by=by, wait=wait)
-        given = await self.store.sessions(giver=principal.uid, limit=1000)
-        return msgspec.structs.replace(receipt, handed_out=tuple(s for s in given if s.origin and not s.parent))
-
-    async def enable(self, name: str, *, cause: str = "enabled", by: Active | Actor | None = None) -> Receipt:
-        """The principal can sign in again. What had ended stays ended. Raises NotFound."""
-        return await self.end(End(uid=(await self.principal(name)).uid, status=Status.ACTIVE, cause=cause), by=by)
-
-    async def end(self, end: End, *, by: Active | Actor | None = None, wait: bool = True) -> Receipt:
-        """The one way in which anything ends; the methods above are its common forms."""
-        actor = actor_of(by)
-        if not end.cause or len(end.cause) > 200:
-            raise ValueError("a cause has 1 to 200 characters")
-        await self.open()
-        end = msgspec.structs.replace(end, by=actor)
-        # Cancelled or not, it is carried through to its acknowledgement, from whose receipt on Δ is waited out: also
-        # when there was nothing left to end, for another revoker's receipt is not ours (review 8).
-        ended, since = await asyncio.shield(
-            acknowledged(lambda: self.store.end(end), elapsed=self.clock.elapsed, sleep=asyncio.sleep)
-        )
-        delta = nanoseconds(ended.delta)
-        if wait:
-            await settled(since, delta, drift=CLOCK_DRIFT, elapsed=self.clock.elapsed, sleep=asyncio.sleep)
-        return Receipt(
-            revoked=ended.revoked, cause=end.cause, by=actor.name, at=ended.at, sessions=ended.sessions,
-            effective=ended.at + self.settling(ended.delta), reach=ended.reach, durable=ended.durable,
-        )  # fmt: skip
-
-    def settling(self, delta: timedelta) -> timedelta:
-        """How long after its acknowledgement an ending is in force everywhere, where the store's Δ is `delta`."""
-        return timedelta(microseconds=settle(nanoseconds(delta), CLOCK_DRIFT) // 1000)
+        proof = make_active(replaced.snapshot, digest(token), rotation_seed(token), self.traces)
+        return Issued(token, proof, effective=self._effective(replaced))
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -369,20 +297,6 @@ class Authority(Leaving, Telling):
         actor = actor_of(by)
         await self.store.register(principal, actor, credential)
         return principal
-
-    async def set_policy(self, policy: Policy, *, by: Active | Actor | None = None) -> None:
-        """Put a policy in force for every node and live session: when this returns, no node goes by the old one.
-
-        Raises:
-            Conflict: the stored version is not lower. StoreUnavailable: the store is away, or may have taken it.
-        """
-        await self.open()
-        actor = actor_of(by)
-        ended = await self.store.set_policy(policy, actor)
-        await settled(
-            self.clock.elapsed(), nanoseconds(ended.delta), drift=CLOCK_DRIFT, elapsed=self.clock.elapsed,
-            sleep=asyncio.sleep,
-        )  # fmt: skip
 
     # -- application data ---------------------------------------------------------------------------------------
 

@@ -14,13 +14,22 @@ from sessile.stores.protocol import Erased
 
 
 class Issued:
-    """A session with the token that names it: seen here, once. `active` is the proof of it, for what follows."""
+    """A session with the token that names it: seen here, once. `active` is the proof of it, for what follows.
 
-    __slots__ = ("active", "token")
+    Where it ended something (the session's token before, sessions that it replaced or for which there was no room):
+    `ended` are the ids of other sessions, and `effective` is the instant (aware UTC) after which no node accepts any of
+    it in a check that starts then. None: nothing ended.
+    """
 
-    def __init__(self, token: Token, active: Active) -> None:
+    __slots__ = ("active", "effective", "ended", "token")
+
+    def __init__(
+        self, token: Token, active: Active, *, ended: tuple[str, ...] = (), effective: datetime | None = None
+    ) -> None:
         self.token = token
         self.active = active
+        self.ended = ended
+        self.effective = effective
 
     def __repr__(self) -> str:
         return f"Issued({self.active!r})"

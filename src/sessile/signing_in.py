@@ -35,11 +35,14 @@ class SignIn:
     async def begin(
         self, *, method: Method | str, client: Client | None = None, scopes: Iterable[str] | None = None,
         replaces: Active | None = None, lifetime: timedelta | None = None, proved: datetime | None = None,
+        wait: bool = False,
     ) -> Issued:  # fmt: skip
         """The person has proved itself by `method`: begin the session.
 
-        `replaces`: the session that this browser presented; it ends, so that none is left dangling. `proved`: when the
-        person did, if not just now (an import): an aware instant, from which freshness and the overall limit count.
+        `replaces`: the session that this browser presented; it ends, so that none is left dangling. `wait`: return when
+        no node accepts any more what this ended (that one, and those for which the policy leaves no room); otherwise
+        `effective` names the instant. `proved`: when the person did, if not just now (an import): an aware instant,
+        from which freshness and the overall limit count.
 
         Raises:
             Conflict: the principal was disabled, or its password or epoch changed since the attempt began.
@@ -53,8 +56,7 @@ class SignIn:
         return await self._begin(
             SessionKind.BROWSER, TokenKind.BROWSER, uid=self.principal.uid, methods=methods,
             scopes=None if scopes is None else check_scopes(scopes), client=client, fence=self._fence,
-            replaces=replaces.session.id if replaces else None, lifetime=positive(lifetime),
-            proved=proved,
+            replaces=replaces.session.id if replaces else None, lifetime=positive(lifetime), proved=proved, wait=wait,
         )  # fmt: skip
 
     async def failed(self, cause: str, *, client: Client | None = None) -> None:

@@ -18,7 +18,7 @@ import httpx
 import psycopg
 import pytest
 
-from sessile import Authority
+from sessile import Authority, Policy
 from sessile.asgi import CookieSpec, SessileMiddleware
 from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
@@ -275,6 +275,43 @@ async def test_delta_is_changed_for_all_nodes(url: str) -> None:
             assert receipt.effective - receipt.at >= timedelta(milliseconds=milliseconds)
         with pytest.raises(ValueError, match="between"):
             await store(one).change_delta(timedelta(0))
+
+
+async def test_whatever_ends_something_waits_until_no_node_goes_by_it_or_says_from_when_on(url: str) -> None:
+    """Review 8: `revoke` is not the only one. A token that a step-up ends, a session that a sign-in replaces or for
+    which there is no room, and a policy: each is in force everywhere when Δ has passed since its acknowledgement."""
+    async with opened(url) as one, opened(url) as other:
+        delta, elapsed = store(one).delta, one.clock.elapsed
+
+        async def waited(act: Any) -> Any:
+            began = elapsed()
+            done = await act
+            assert elapsed() - began >= delta / timedelta(microseconds=1) * 1000
+            return done
+
+        await waited(one.set_policy(Policy.aal1(max_sessions=2, version=2)))
+        first = await one.begin("alice", method="password")
+        assert (first.ended, first.effective) == ((), None), "nothing ended, nothing is waited for"
+        await trusted(other)
+        assert await other.check(first.token)
+        assert other.peek(first.token) is not None
+        stepped = await waited(one.elevate(first.active, method="totp", wait=True))
+        assert other.peek(first.token) is None
+        at_once = await one.elevate(stepped.active, method="totp")
+        assert at_once.effective is not None
+        assert at_once.effective - at_once.active.session.rotated >= delta, "it says from when on"
+        again = await waited(one.begin("alice", replaces=at_once.active, wait=True))
+        assert again.ended == (first.active.session.id,)
+        second = await one.begin("alice")
+        third = await waited(one.begin("alice", wait=True))
+        assert third.ended == (again.active.session.id,)
+        assert third.effective is not None
+        assert [bool(await other.check(each.token)) for each in (at_once, again, second, third)] == [
+            False,
+            False,
+            True,
+            True,
+        ]
 
 
 async def test_writers_of_every_kind_never_deadlock(url: str, postgres: Postgres) -> None:

@@ -42,7 +42,7 @@ from sessile.stores.memory_erasing import deletion, erased_containment, erased_e
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.memory_noticing import MemoryNotices
-from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Erased, Page
+from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Erased, Page, Replaced
 from sessile.stores.retiring import retired
 
 T = TypeVar("T")
@@ -152,7 +152,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices):
         if (seen := shown(session, giver.session if giver else None)) is not None:
             self._add_trace(seen)
         self._announce(*touched)
-        return Begun(self._present(draft.digest, now), tuple(old.id for old in surplus))
+        return Begun(self._present(draft.digest, now), tuple(name.removeprefix("s:") for name in touched), now)
 
     def _beginner(self, draft: Draft, now: datetime) -> Principal | None:
         if draft.uid is None:
@@ -226,7 +226,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices):
         self._append(changed_event(EventName.SESSION_ROTATED, changed), now)
         self._announce(f"s:{session.id}")
 
-    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
+    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Replaced:
         now = self._clock.now()
         snapshot = self._snapshot(presented, now)
         denied = holds(snapshot, now, stepping_up=True)
@@ -243,7 +243,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices):
         name = EventName.SESSION_ROTATED if method is None else EventName.SESSION_ELEVATED
         self._append(changed_event(name, changed, by, method), now)
         self._announce(f"s:{session.id}")
-        return self._present(digest, now)
+        return Replaced(self._present(digest, now), now)
 
     async def retire(self, session_id: str, until: datetime, successor: str, by: Actor) -> Session:
         now = self._clock.now()

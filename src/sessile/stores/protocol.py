@@ -60,7 +60,20 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 class Begun(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     ended: tuple[str, ...] = ()
-    """Sessions that the concurrency limit ended."""
+    """Sessions that it ended: the one that it replaces, and those that the concurrency limit ended."""
+    at: datetime | None = None
+    """The store's clock at the acknowledgement. This and what follows, as in `Ended`, where something ended."""
+    delta: timedelta = timedelta(0)
+    reach: Literal["engine", "quorum"] = "engine"
+
+
+class Replaced(msgspec.Struct, frozen=True):
+    """A rotation by an event: the session with its new token; the old one ends as `Ended` says."""
+
+    snapshot: Snapshot
+    at: datetime | None = None
+    delta: timedelta = timedelta(0)
+    reach: Literal["engine", "quorum"] = "engine"
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,7 +226,7 @@ class Store(Protocol):
         Idempotent; nothing if it is no pending successor any more.
         """
 
-    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
+    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Replaced:
         """Rotation by an event: `digest` becomes the current token; every other token of the session that still
         counted (current, successor, predecessor within its grace) is superseded. `kernel.issue.elevate` makes
         the session's new value.

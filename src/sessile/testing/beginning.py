@@ -364,6 +364,7 @@ class Beginning:
         draft = world.draft(alice.uid)
         begun = await world.store.begin(draft)
         assert begun.ended == (two.id,)
+        assert (begun.at, begun.delta) == (world.clock.now(), world.store.delta), "what it ended, it says since when"
         assert await world.alive(one, two, draft.digest) == [True, False, True]
         ended = await world.info(two)
         assert (ended.cause, ended.ended) == ("limit", world.clock.now())
@@ -386,12 +387,14 @@ class Beginning:
         old = await world.sign_in(bob)
         await world.store.write_data(old.id, 0, b"bob's")
         world.clock.advance(SECOND)
-        new = await world.sign_in(alice, replaces=old.id)
-        assert await world.alive(old, new) == [False, True]
+        draft = world.draft(alice.uid, replaces=old.id)
+        begun = await world.store.begin(draft)
+        assert (begun.ended, begun.at, begun.delta) == ((old.id,), world.clock.now(), world.store.delta)
+        assert await world.alive(old, draft.digest) == [False, True]
         ended = await world.info(old)
         assert (ended.cause, ended.ended) == ("replaced", world.clock.now())
         assert "session.revoked" in await world.happened(session=old.id)
-        assert await world.store.read_data(new.id) == (0, b""), "a principal's data is not handed to another"
+        assert await world.store.read_data(draft.id) == (0, b""), "a principal's data is not handed to another"
 
     async def test_begin_in_the_place_of_an_anonymous_one(self, world: World) -> None:
         """Review 28: the cart comes along; the token from before sign-in does not live on (63B-4 5.1)."""

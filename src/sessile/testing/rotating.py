@@ -146,8 +146,9 @@ class Rotating:
         assert await world.alive(first, second, pending) == [True] * 3
         digest = new_digest()
         found = await world.store.replace(second.digest, digest, Method.TOTP, SYSTEM)
-        assert found == await world.snapshot(digest)
-        assert found.token_state is TokenState.CURRENT
+        assert found.snapshot == await world.snapshot(digest)
+        assert (found.at, found.delta) == (world.clock.now(), world.store.delta), "what it ended, it says since when"
+        assert found.snapshot.token_state is TokenState.CURRENT
         assert {await world.reason(old) for old in (first, second, pending)} == {Reason.SUPERSEDED}
         assert (await world.snapshot(second)).token_since == world.clock.now()
         assert await world.denied(digest) is None

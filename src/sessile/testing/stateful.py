@@ -27,7 +27,7 @@ from sessile.kernel.session import SessionInfo, SessionKind, Tie
 from sessile.kernel.token import placed
 from sessile.stores import Backend
 from sessile.stores.memory import MemoryStore
-from sessile.stores.protocol import Begun, End, Ended
+from sessile.stores.protocol import Begun, End, Ended, Replaced
 from sessile.testing.clock import ManualClock
 from sessile.testing.world import DAY, HOUR, MINUTE, PARTITION, SECOND, MakeStore, Node, at_home, entry
 
@@ -403,6 +403,8 @@ def comparable(answer: Any) -> object:
             return type(answer).__name__, _reason(answer)
         case Begun():
             return comparable(answer.snapshot.session), frozenset(answer.ended)
+        case Replaced():
+            return comparable(answer.snapshot)
         case Ended():
             return answer.at, answer.revoked, frozenset(answer.sessions)
         case SessionInfo():

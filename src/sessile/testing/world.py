@@ -197,7 +197,7 @@ class World(Node):
     async def replace(self, held: Holder, method: Method | None = Method.TOTP) -> Holder:
         digest = new_digest()
         found = await self.store.replace(held.digest, digest, method, SYSTEM)
-        return Holder(digest, found.session)
+        return Holder(digest, found.snapshot.session)
 
     async def end(self, held: Holder, cause: str = "logout", **changes: Any) -> Ended:
         return await self.store.end(End(session=held.id, cause=cause, **changes))

@@ -27,11 +27,11 @@ from sessile.stores.postgres.listening import Listener
 from sessile.stores.postgres.schema import prepare
 from sessile.stores.postgres.transaction import Transaction
 from sessile.stores.postgres.writing import Done, Threads
-from sessile.stores.protocol import End, Ended
+from sessile.stores.protocol import End
 from sessile.stores.sql import ending
 from sessile.stores.sql.rows import datetime_of, session_of
 from sessile.stores.sql.snapshots import above_of, assemble
-from sessile.stores.sql.store import Lane, SQLStore
+from sessile.stores.sql.store import Ends, Lane, SQLStore
 from sessile.stores.sql.transaction import Db
 from sessile.trust import Delta, Mark, change_delta, settle
 
@@ -256,9 +256,10 @@ class PostgresStore(SQLStore):
         running = await self._ready()
         return (await self._done(running, running.changes, work, *args)).result
 
-    async def _end(self, work: Callable[..., Ended], *args: object) -> Ended:
+    async def _end(self, work: Callable[..., Ends], *args: object, lane: Lane = Lane.ENDINGS) -> Ends:
         running = await self._ready()
-        done = await self._done(running, running.endings, work, *args)
+        threads = running.endings if lane is Lane.ENDINGS else running.changes
+        done = await self._done(running, threads, work, *args)
         return msgspec.structs.replace(done.result, at=done.at, reach=self._reach)
 
     async def _done(self, running: _Running, threads: Threads, work: Callable[..., T], *args: object) -> Done[T]:

@@ -55,12 +55,12 @@ async def begin(reach: Reach, draft: Draft) -> Begun:
     except SessileError:
         await reach.remove(partition, session.id, draft.digest)
         raise
-    await reach.apply(entries)
+    outcomes = await reach.apply(entries)
     found = await reach.look(partition, [b"t" + draft.digest])
     snapshot = found.present(draft.digest)
     if snapshot is None:
         raise StoreUnavailable("the session is gone again: the engine lost it")
-    return Begun(snapshot, tuple(one.id for one, cause, _ in over if cause == "limit"))
+    return Begun(snapshot, tuple(one.id for one, _, _ in over), *(reach.settling(outcomes) if over else ()))
 
 
 def _record(tx: Transaction, session: Session, giver: Session | None, over: Over, lease: Lease | None) -> list[Entry]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
 
 import msgspec
 
@@ -63,12 +62,8 @@ async def _apply(reach: Reach, end: End, entries: list[Entry], revoked: int | No
 
 
 def _ended(reach: Reach, entries: list[Entry], outcomes: list[Outcome], revoked: int | None, ids: list[str]) -> Ended:
-    # The last acknowledgement, and the longest Δ that one of them read.
-    at = max(outcome.at for outcome in outcomes if outcome.at is not None)
-    wait = max(outcome.delta.wait for outcome in outcomes)
-    servers, delta = reach.engine.servers, _up(wait)
-    reached: Literal["engine", "quorum"] = "quorum" if servers.members else "engine"
-    return Ended(at, entries[-1].n, revoked, tuple(ids[:SHOWN]), delta, reached, servers.durable)
+    at, wait, reached = reach.settling(outcomes)
+    return Ended(at, entries[-1].n, revoked, tuple(ids[:SHOWN]), wait, reached, reach.engine.servers.durable)
 
 
 def _up(nanoseconds: int) -> timedelta:

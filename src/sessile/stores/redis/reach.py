@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
 
 from sessile.errors import SessileError
 from sessile.stores.protocol import End
@@ -83,6 +84,12 @@ class Reach:
         last = {entry.partition: entry.n for entry in entries}
         await asyncio.gather(*[self.following.told(partition, n) for partition, n in last.items()])
         return outcomes
+
+    def settling(self, outcomes: Sequence[Outcome]) -> tuple[datetime, timedelta, Literal["engine", "quorum"]]:
+        """The last acknowledgement, the longest Δ that one of them read, and what acknowledged: as in `Ended`."""
+        at = max(outcome.at for outcome in outcomes if outcome.at is not None)
+        wait = max(outcome.delta.wait for outcome in outcomes)
+        return at, timedelta(microseconds=-(-wait // 1000)), "quorum" if self.engine.servers.members else "engine"
 
     async def remove(self, partition: str, session_id: str, digest: bytes) -> None:
         """Take back a session that nobody has got to know."""

@@ -22,7 +22,7 @@ from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session
 from sessile.kernel.token import partition_of_digest
-from sessile.stores.protocol import PREDECESSORS, TOMBSTONE
+from sessile.stores.protocol import PREDECESSORS, TOMBSTONE, Replaced
 from sessile.stores.redis import journal
 from sessile.stores.redis.applying import keep
 from sessile.stores.redis.beginning import keep_above
@@ -83,7 +83,7 @@ async def confirm(reach: Reach, successor: bytes) -> None:
     raise StoreUnavailable(BUSY)
 
 
-async def replace(reach: Reach, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
+async def replace(reach: Reach, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Replaced:
     """See `Store.replace`."""
     partition = partition_of_digest(presented)
     for attempt in range(ATTEMPTS):
@@ -102,11 +102,11 @@ async def replace(reach: Reach, presented: bytes, digest: bytes, method: Method 
         raise StoreUnavailable(BUSY)
     name = EventName.SESSION_ROTATED if method is None else EventName.SESSION_ELEVATED
     event = changed_event(name, session, by, method)
-    await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))
+    outcomes = await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))
     replaced = (await reach.look(partition, [b"t" + digest])).present(digest)
     if replaced is None:
         raise StoreUnavailable("the session is gone again: the engine lost it")
-    return replaced
+    return Replaced(replaced, *reach.settling(outcomes))
 
 
 async def retire(reach: Reach, session_id: str, until: datetime, successor: str, by: Actor) -> Session:

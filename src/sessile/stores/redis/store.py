@@ -36,6 +36,7 @@ from sessile.stores.protocol import (
     Ended,
     Erased,
     Page,
+    Replaced,
     Tally,
     Verified,
 )
@@ -253,7 +254,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices):
     async def confirm(self, successor: bytes) -> None:
         await self._do(rotation.confirm(self._open_reach(), successor))
 
-    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
+    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Replaced:
         return await self._do(rotation.replace(self._open_reach(), presented, digest, method, by))
 
     async def touch(self, seen: Mapping[str, datetime]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sessile.errors import Conflict, LimitExceeded, NotFound
 from sessile.kernel.decide import Denied, Snapshot, holds, is_live
 from sessile.kernel.event import SYSTEM, actor_in, begun_event, ended_event
@@ -41,15 +43,16 @@ def begin(tx: Transaction, draft: Draft) -> Begun:
     sessions.add(tx, session, draft.digest)
     if draft.lease is not None:
         leases.add(tx, session, draft.lease)
-    if draft.replaces is not None:
-        _take_over(tx, draft.replaces, session)
-    ended = _make_room(tx, session, policy)
+    ended = (
+        *(_take_over(tx, draft.replaces, session) if draft.replaces is not None else ()),
+        *_make_room(tx, session, policy),
+    )
     tx.record(begun_event(session, giver.session if giver else None))
     if (seen := shown(session, giver.session if giver else None)) is not None:
         add_trace(tx, seen)
     begun = by_token(tx.db, draft.digest, tx.now)
     assert begun is not None  # noqa: S101 - inserted above
-    return Begun(begun.snapshot, ended)
+    return Begun(begun.snapshot, ended, tx.now, tx.delta if ended else timedelta(0))
 
 
 def _may_begin(
@@ -80,10 +83,10 @@ def _giver(tx: Transaction, digest: bytes) -> Snapshot:
     return giver
 
 
-def _take_over(tx: Transaction, replaced: str, session: Session) -> None:
+def _take_over(tx: Transaction, replaced: str, session: Session) -> tuple[str, ...]:
     found = by_id(tx.db, replaced, tx.now)
     if found is None or found.session.ended is not None:
-        return
+        return ()
     if found.session.kind is SessionKind.ANONYMOUS:
         tx.change(
             "UPDATE session_data SET session = (SELECT seq FROM session WHERE id = ?) WHERE session = ?",
@@ -91,6 +94,7 @@ def _take_over(tx: Transaction, replaced: str, session: Session) -> None:
         )  # fmt: skip
     by = actor_in(session)
     tx.record(ended_event(sessions.end(tx, found, "replaced", by), "replaced", by))
+    return (found.session.id,)
 
 
 def _make_room(tx: Transaction, session: Session, policy: Policy) -> tuple[str, ...]:

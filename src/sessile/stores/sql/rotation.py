@@ -10,12 +10,13 @@ from datetime import datetime
 
 from sessile.errors import Conflict, NotFound
 from sessile.kernel.assurance import Method
-from sessile.kernel.decide import Snapshot, TokenState, holds, is_live
+from sessile.kernel.decide import TokenState, holds, is_live
 from sessile.kernel.event import Actor, EventName, changed_event, retired_event
 from sessile.kernel.issue import confirm as confirmed
 from sessile.kernel.issue import elevate
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session
+from sessile.stores.protocol import Replaced
 from sessile.stores.retiring import retired
 from sessile.stores.sql import sessions
 from sessile.stores.sql.rows import instant
@@ -53,7 +54,7 @@ def confirm(tx: Transaction, successor: bytes) -> None:
     tx.record(changed_event(EventName.SESSION_ROTATED, session))
 
 
-def replace(tx: Transaction, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
+def replace(tx: Transaction, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Replaced:
     """See `Store.replace`."""
     _lock(tx, presented)
     found = by_token(tx.db, presented, tx.now)
@@ -69,7 +70,7 @@ def replace(tx: Transaction, presented: bytes, digest: bytes, method: Method | N
     tx.record(changed_event(name, session, by, method))
     replaced = by_token(tx.db, digest, tx.now)
     assert replaced is not None  # noqa: S101 - inserted above
-    return replaced.snapshot
+    return Replaced(replaced.snapshot, tx.now, tx.delta)
 
 
 def retire(tx: Transaction, session_id: str, until: datetime, successor: str, by: Actor) -> Session:

@@ -28,6 +28,7 @@ from sessile.stores.protocol import (
     Ended,
     Erased,
     Page,
+    Replaced,
     Tally,
     Verified,
 )
@@ -49,6 +50,8 @@ from sessile.stores.sql.noticing import SQLNotices
 from sessile.stores.sql.transaction import Db, Transaction
 
 T = TypeVar("T")
+Ends = TypeVar("Ends", Begun, Replaced, Ended)
+"""What ends something: each says when that was acknowledged, and by whom."""
 
 _TOUCHES = 200
 """Sessions that are touched in one go."""
@@ -87,8 +90,8 @@ class SQLStore(SQLMails, SQLLeases, SQLNotices):
         """`work(transaction, *args)` in a transaction of its own; returns after the commit."""
 
     @abc.abstractmethod
-    async def _end(self, work: Callable[..., Ended], *args: object) -> Ended:
-        """`_write` of an ending, with the instant of its acknowledgement."""
+    async def _end(self, work: Callable[..., Ends], *args: object, lane: Lane = Lane.ENDINGS) -> Ends:
+        """`_write` of what ends something, with the instant of its acknowledgement, and by whom."""
 
     # -- beside a store of sessions that is no SQL --------------------------------------------------------------
 
@@ -103,7 +106,7 @@ class SQLStore(SQLMails, SQLLeases, SQLNotices):
     # -- Store --------------------------------------------------------------------------------------------------
 
     async def begin(self, draft: Draft) -> Begun:
-        return await self._write(beginning.begin, draft)
+        return await self._end(beginning.begin, draft, lane=Lane.CHANGES)
 
     async def offer(self, presented: bytes, salt: bytes, successor: bytes) -> bytes | None:
         return await self._write(rotation.offer, presented, salt, successor)
@@ -111,8 +114,8 @@ class SQLStore(SQLMails, SQLLeases, SQLNotices):
     async def confirm(self, successor: bytes) -> None:
         await self._write(rotation.confirm, successor)
 
-    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Snapshot:
-        return await self._write(rotation.replace, presented, digest, method, by)
+    async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Replaced:
+        return await self._end(rotation.replace, presented, digest, method, by, lane=Lane.CHANGES)
 
     async def touch(self, seen: Mapping[str, datetime]) -> None:
         rest = iter(seen.items())

@@ -18,9 +18,8 @@ from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.decide import Snapshot
 from sessile.near import NearCache
 from sessile.stores import fork
-from sessile.stores.protocol import Ended
 from sessile.stores.sql.snapshots import by_token
-from sessile.stores.sql.store import Lane, SQLStore
+from sessile.stores.sql.store import Ends, Lane, SQLStore
 from sessile.stores.sql.transaction import Db
 from sessile.stores.sqlite.aside import Aside
 from sessile.stores.sqlite.connection import Connection, is_busy, translated
@@ -125,8 +124,8 @@ class SQLiteStore(SQLStore):
             raise StoreUnavailable("the store is not open")
         return await self._writer.run(lambda tx: work(tx, *args), lane)
 
-    async def _end(self, work: Callable[..., Ended], *args: object) -> Ended:
-        ended = await self._write(work, *args, lane=Lane.ENDINGS)
+    async def _end(self, work: Callable[..., Ends], *args: object, lane: Lane = Lane.ENDINGS) -> Ends:
+        ended = await self._write(work, *args, lane=lane)
         return msgspec.structs.replace(ended, at=self._clock.now())
 
     async def statistics(self) -> Mapping[str, int]:
