@@ -26,10 +26,9 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["memory:", "sqlite"])
-def authority(request: pytest.FixtureRequest, tmp_path: Path, clock: ManualClock) -> Iterator[SyncAuthority]:
-    url = "memory:" if request.param == "memory:" else f"sqlite:///{tmp_path / 'sessile.db'}"
-    made = Authority(url, policy=Policy.aal2(), clock=clock)
+@pytest.fixture
+def authority(tmp_path: Path, clock: ManualClock) -> Iterator[SyncAuthority]:
+    made = Authority(f"sqlite:///{tmp_path / 'sessile.db'}", policy=Policy.aal2(), clock=clock)
     with override_settings(SESSILE={"authority": made}), authority_of() as authority:
         yield authority
         User.objects.all().delete()
