@@ -56,6 +56,8 @@ async def doctor(cli: Cli) -> None:
             findings += [finding async for finding in _contents(authority, cli.url)]
     failed = any(finding.level == "fail" for finding in findings)
     if cli.json:
+            if cli.elsewhere is not None:
+                findings += [finding async for finding in _sessions(authority, cli)]
         cli.emit({"ok": not failed, "database": cli.shown, "checks": findings})
     else:
         width = max(len(finding.check) for finding in findings)
@@ -229,6 +231,21 @@ async def _principals(authority: Authority) -> AsyncIterator[Finding]:
         yield Finding("operators", "ok", f"{operators} of {count(total, 'principal')}")
     else:
         yield Finding(
+async def _sessions(authority: Authority, cli: Cli) -> AsyncIterator[Finding]:
+    """The engine that keeps the sessions, beside the database."""
+    from sessile.stores.redis import RedisStore  # its parser is an extra
+
+    store = authority.store
+    assert isinstance(store, RedisStore)  # noqa: S101 - `elsewhere` is nothing else
+    for told in await store.health():
+        yield Finding(told.check, told.level, told.found, told.cure)
+    if not cli.on_engine and not store.servers.near_by:
+        yield Finding(
+            "accounts", "warn", "in a file of this machine, the sessions elsewhere: no other machine can serve them",
+            "with more than one machine put them into PostgreSQL: --database postgresql://…",
+        )  # fmt: skip
+
+
             "operators", "warn", "nobody may end others' access in the console", "sessile user add NAME --role operator"
         )
     if orphans:

@@ -82,6 +82,12 @@ class Servers:
         return self.clustered or bool(self._sentinels)
 
     @property
+    def near_by(self) -> bool:
+        """Whether all that the URL names is on this machine."""
+        named = [*self._addresses, *self._sentinels]
+        return all(port == 0 or host in ("localhost", "127.0.0.1", "::1") for host, port in named)
+
+    @property
     def replicas(self) -> int:
         """How many replicas have to acknowledge: with the primary a majority."""
         return self.members // 2
