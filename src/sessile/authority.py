@@ -40,11 +40,12 @@ from sessile.signing_in import SignIn
 from sessile.stores import open_url
 from sessile.stores.protocol import Credential, Page
 from sessile.upkeep import Upkeep
+from sessile.working import Working
 
 T = TypeVar("T")
 
 
-class Authority(Ending, Telling):
+class Authority(Ending, Working, Telling):
     """Begins, checks and ends sessions.
 
     `Authority("sqlite:///sessile.db")` does no I/O: `async with authority:` opens it, and so does the middleware

@@ -62,6 +62,14 @@ class EventName(StrEnum):
     CONTAINMENT_SETTLED = "containment.settled"
     EVERYONE_REVOKED = "everyone.revoked"
     POLICY_CHANGED = "policy.changed"
+    WORK_PARKED = "work.parked"
+    WORK_RESUMED = "work.resumed"
+    WORK_DROPPED = "work.dropped"
+    WORK_DESTROYED = "work.destroyed"
+    APPROVAL_ASKED = "approval.asked"
+    APPROVAL_GIVEN = "approval.given"
+    APPROVAL_REFUSED = "approval.refused"
+    APPROVAL_USED = "approval.used"
     REQUESTS_DENIED = "requests.denied"
 
 

@@ -10,6 +10,7 @@ from sessile.stores.leasing import Leased
 from sessile.stores.mail import Mails
 from sessile.stores.noticing import Notices
 from sessile.stores.protocol import Directory, Store
+from sessile.stores.working import Works
 
 REDIS = (
     "redis", "rediss", "valkey", "valkeys", "redis+sentinel", "rediss+sentinel", "valkey+sentinel", "valkeys+sentinel",
@@ -17,7 +18,7 @@ REDIS = (
 )  # fmt: skip
 
 
-class Backend(Store, Directory, Mails, Leased, Notices, Protocol):
+class Backend(Store, Directory, Mails, Leased, Notices, Works, Protocol):
     """A store that is its own directory."""
 
 

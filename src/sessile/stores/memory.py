@@ -42,6 +42,7 @@ from sessile.stores.memory_erasing import deletion, erased_containment, erased_e
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.memory_noticing import MemoryNotices
+from sessile.stores.memory_working import MemoryWorks
 from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Erased, Page, Replaced
 from sessile.stores.retiring import retired
 
@@ -56,7 +57,7 @@ class _Token(msgspec.Struct):
     since: datetime
 
 
-class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices):
+class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
     """`Store` and `Directory` in dictionaries."""
 
     local = True
@@ -313,6 +314,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices):
             password=end.credential is not None, revoked=revoked, sessions=ids, containment=end.containment,
         )  # fmt: skip
         self._append(event, now)
+        self._destroy_work(end)
         self._announce(*touched)
         ended = Ended(now, self._mark, revoked, tuple(ids[:_IDS]))
         if was is not None:
@@ -483,6 +485,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices):
                 del self._tokens[digest]
             for table in (self._sessions, self._keep_until, self._salts, self._data):
                 table.pop(session_id, None)
+        self._sweep_work()
         return len(over)
 
     async def statistics(self) -> Mapping[str, int]:

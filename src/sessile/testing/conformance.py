@@ -27,6 +27,7 @@ from sessile.testing.races import Races
 from sessile.testing.retiring import Retiring
 from sessile.testing.rotating import Rotating
 from sessile.testing.stateful import against_memory
+from sessile.testing.working import Working
 from sessile.testing.world import MakeStore, Node, World
 
 
@@ -45,6 +46,7 @@ class StoreConformance(
     Noticing,
     Nearness,
     Races,
+    Working,
 ):
     """Subclass it in a test module and say how a store is made::
 

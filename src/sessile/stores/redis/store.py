@@ -53,6 +53,7 @@ from sessile.stores.redis.noticing import RedisNotices
 from sessile.stores.redis.reach import Reach
 from sessile.stores.redis.servers import Servers
 from sessile.stores.redis.wire import Refused
+from sessile.stores.redis.working import RedisWorks
 from sessile.trust import Delta
 
 logger = logging.getLogger("sessile")
@@ -65,7 +66,7 @@ _ID_FACT = "directory id"
 
 
 
-class RedisStore(RedisMails, RedisLeases, RedisNotices):
+class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks):
     """`Store` on Redis or Valkey, and `Directory` on the SQL store beside it.
 
     Args:

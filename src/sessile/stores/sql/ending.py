@@ -15,7 +15,7 @@ from sessile.kernel.principal import Principal, Status, new_epoch
 from sessile.kernel.session import Session, SessionKind
 from sessile.stores.containing import before, cut_of
 from sessile.stores.protocol import End, Ended
-from sessile.stores.sql import containing, sessions
+from sessile.stores.sql import containing, sessions, working
 from sessile.stores.sql.directory import find_policy, find_principal, put_credential, save_principal
 from sessile.stores.sql.rows import epochs_of, instant, json_text
 from sessile.stores.sql.snapshots import Loaded, by_id, by_ids
@@ -74,6 +74,7 @@ def end(tx: Transaction, end: End) -> Ended:
         password=end.credential is not None, revoked=revoked, sessions=ids, containment=end.containment,
     )  # fmt: skip
     tx.record(event)
+    working.destroy(tx, end)
     ended = Ended(tx.now, tx.mark(), revoked, tuple(ids[:SHOWN]), tx.delta)
     if end.containment is not None and cut is not None:
         containing.add(tx, cut_of(end, target, cut, ended))

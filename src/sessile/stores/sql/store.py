@@ -48,6 +48,7 @@ from sessile.stores.sql.leases import SQLLeases
 from sessile.stores.sql.mail import SQLMails
 from sessile.stores.sql.noticing import SQLNotices
 from sessile.stores.sql.transaction import Db, Transaction
+from sessile.stores.sql.working import SQLWorks
 
 T = TypeVar("T")
 Ends = TypeVar("Ends", Begun, Replaced, Ended)
@@ -66,7 +67,7 @@ class Lane(IntEnum):
     """Touches and sweeping: nobody waits for them."""
 
 
-class SQLStore(SQLMails, SQLLeases, SQLNotices):
+class SQLStore(SQLMails, SQLLeases, SQLNotices, SQLWorks):
     """See `stores.protocol`. Opening, following and `read`, which every check without a near cache pays for, are each
     engine's own."""
 

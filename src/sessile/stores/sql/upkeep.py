@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sessile.stores.sql import leases, noticing
+from sessile.stores.sql import leases, noticing, working
 from sessile.stores.sql.rows import instant, json_text
 from sessile.stores.sql.transaction import Transaction
 
@@ -30,5 +30,6 @@ def sweep(tx: Transaction, limit: int) -> int:
         tx.change(f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))", json_text(over))  # noqa: S608
     leases.sweep(tx, limit)
     noticing.sweep(tx)
+    working.sweep(tx)
     tx.change(_SWEEP_JOURNAL, instant(tx.now - JOURNAL_KEPT), _JOURNAL_ROWS)
     return len(over)
