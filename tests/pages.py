@@ -31,11 +31,17 @@ class Seen:
 PAGES = (
     Seen("login", NOBODY, "/login"),
     Seen("api", NOBODY, "/docs"),
+    Seen("forgot", NOBODY, "/forgot"),
+    Seen("reset", NOBODY, "/reset"),
+    Seen("confirm", NOBODY, "/confirm"),
     Seen("problem", NOBODY, "/no-such-page"),
     Seen("account", PERSON, "/account"),
     Seen("password", PERSON, "/account/password"),
     Seen("step-up", PERSON, "/account/step-up"),
     Seen("totp", PERSON, "/account/factors/totp"),
+    Seen("passkey", PERSON, "/account/factors/passkey"),
+    Seen("recovery-codes", PERSON, "/account/factors/recovery-codes"),
+    Seen("addresses", PERSON, "/account/addresses"),
     Seen("logout", PERSON, "/logout"),
     Seen("console", OPERATOR, "/console"),
     Seen("console-nothing", OPERATOR, "/console?q=nobody-has-this-name"),
@@ -48,6 +54,9 @@ PAGES = (
     Seen("revoke-session", OPERATOR, "/console/sessions/{session}/revoke"),
     Seen("disable", OPERATOR, "/console/principals/alice/disable"),
     Seen("enable", OPERATOR, "/console/principals/carol/enable"),
+    Seen("delete", OPERATOR, "/console/principals/carol/delete"),
+    Seen("erase", OPERATOR, "/console/principals/carol/erase"),
+    Seen("reset-factors", OPERATOR, "/console/principals/carol/reset-factors"),
     Seen("everyone", OPERATOR, "/console/everyone/revoke"),
     Seen("contain", OPERATOR, "/console/sessions/{session}/contain"),
     Seen("contain-principal", OPERATOR, "/console/principals/alice/contain"),
@@ -86,9 +95,11 @@ class Tour:
         self._contexts: dict[str, BrowserContext] = {}
         self._known: dict[str, str] = {}
 
-    async def page(self, seen: Seen) -> Page:
-        """A tab that shows the page."""
+    async def page(self, seen: Seen, said: list[str] | None = None) -> Page:
+        """A tab that shows the page. `said`: takes what its console says."""
         tab = await (await self._context(seen.who)).new_page()
+        if said is not None:
+            tab.on("console", lambda message: said.append(message.text))
         await tab.goto(self._world["url"] + seen.path.format_map(self._known))
         return tab
 

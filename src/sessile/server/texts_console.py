@@ -11,6 +11,7 @@ from sessile.server.texts_events import words
 @dataclass(frozen=True, slots=True)
 class Console:
     nav: str = "Console"
+    table: str = "Table: {name}"
     tabs: Mapping[str, str] = field(
         default_factory=lambda: words(
             principals="Principals", overview="Overview", audit="Audit", containments="Containments",
@@ -283,6 +284,7 @@ class Containing:
     more_alike: str = "+ {n} alike"
     more: str = "and {n} more, in the audit record"
     picture: str = "The tree of what was handed out, {n} in all; the list below says the same."
+    picture_region: str = "Picture of the blast radius"
     listed: str = "One by one"
     what: str = "What"
     whose: str = "Whose"

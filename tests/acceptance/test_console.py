@@ -1,0 +1,113 @@
+"""The pages in a real browser: what axe finds, what the policy for content would block, and the keyboard alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from fastapi.routing import APIRoute
+from playwright.async_api import Browser, Page, expect
+
+from sessile.server import pages
+from tests.pages import OPERATOR, PAGES, demo, sign_in, tour
+
+NO_PICTURE = {
+    # They ask for a step before, or are another page's form: the browser is led elsewhere.
+    "/", "/console/audit/export", "/reset/{secret}", "/confirm/{secret}", "/account/factors/totp/{id}",
+}  # fmt: skip
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[dict[str, Any]]:
+    with demo() as found:
+        yield found
+
+
+@pytest.mark.parametrize("look", ["desk, light", "phone, dark"])
+async def test_axe_finds_nothing_and_nothing_is_blocked(browser: Browser, world: dict[str, Any], look: str) -> None:
+    options: dict[str, Any] = (
+        {"viewport": {"width": 1180, "height": 900}, "color_scheme": "light"} if look.startswith("desk")
+        else {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
+    )  # fmt: skip
+    found: list[str] = []
+    async with tour(browser, world, **options) as going:
+        for seen in PAGES:
+            said: list[str] = []
+            tab = await going.page(seen, said)
+            assert not [line for line in said if "Content Security Policy" in line or "Refused" in line], seen
+            assert not await tab.evaluate("document.documentElement.scrollWidth > innerWidth"), (
+                f"{seen.name} is too wide"
+            )
+            results = await Axe().run(tab, options=RULES)
+            found += [
+                f"{seen.name}: {one['id']}, {one['nodes'][0]['html'][:120]}" for one in results.response["violations"]
+            ]
+            await tab.close()
+    assert not found, "\n".join(found)
+
+
+def test_every_page_is_looked_at() -> None:
+    """No page is left out of what is shown to axe and in pictures."""
+    paths = {seen.path.partition("?")[0] for seen in PAGES}
+    left_out = []
+    for group in pages.router().routes:
+        for route in getattr(group, "original_router", pages.router()).routes:
+            if isinstance(route, APIRoute) and "GET" in route.methods and route.path not in NO_PICTURE:
+                pattern = re.compile(re.sub(r"\{[^}]+\}", r"[^/]+", route.path))
+                if not any(pattern.fullmatch(path) for path in paths):
+                    left_out.append(route.path)
+    assert not left_out
+
+
+async def _press(page: Page, *keys: str) -> None:
+    for key in keys:
+        await page.keyboard.press(key)
+
+
+async def _tab_to(page: Page, name: str, *, most: int = 60) -> None:
+    """Tab until what has the focus is called so."""
+    for _ in range(most):
+        await page.keyboard.press("Tab")
+        focused = await page.evaluate(
+            "(e => (e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || '').trim())"
+            "(document.activeElement)"
+        )
+        if focused == name:
+            outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", f"{name} does not show that it has the focus"
+            return
+    raise AssertionError(f"no way by keyboard to {name!r}")
+
+
+async def test_the_operators_journey_by_keyboard_alone(browser: Browser, world: dict[str, Any]) -> None:
+    """Find a person, see the blast radius, contain, read the report."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    await sign_in(page, world, OPERATOR)
+    await _tab_to(page, "Console")
+    await _press(page, "Enter")
+    await page.wait_for_url("**/console")
+    await _tab_to(page, "Search by name")
+    await page.keyboard.type("alic")
+    await _press(page, "Enter")
+    await page.wait_for_url("**/console?q=alic")
+    await _tab_to(page, "alice")
+    await _press(page, "Enter")
+    await page.wait_for_url("**/console/principals/alice")
+    await _tab_to(page, "Contain")
+    await _press(page, "Enter")
+    await page.wait_for_url("**/alice/contain")
+    await expect(page.get_by_role("img", name=re.compile("The tree of what was handed out"))).to_be_visible()
+    await expect(page.get_by_text(re.compile(r"This ends \d sessions and 1 delegation\."))).to_be_visible()
+    await _tab_to(page, "Cause")
+    await page.keyboard.type("laptop stolen")
+    await _tab_to(page, "Contain now")
+    await _press(page, "Enter")
+    await page.wait_for_url("**/console/containments/*")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"\d sessions and 1 delegation ended"))
+    await expect(page.get_by_role("status")).to_contain_text("Closed.")
+    await context.close()
