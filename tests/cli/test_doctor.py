@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from datetime import timedelta
@@ -15,14 +16,13 @@ from sessile.clock import SystemClock
 from sessile.near import NearCache
 from sessile.server.key import open_keys
 from sessile.stores import open_url
+from tests.mail import post
 from tests.program import Program
 
 
 def findings(program: Program, status: int) -> dict[str, dict[str, Any]]:
     done = program.run("doctor", "--json")
     assert done.returncode == status, done.stdout + done.stderr
-    import json
-
     answer = json.loads(done.stdout)
     assert answer["ok"] is (status == 0)
     return {finding["check"]: finding for finding in answer["checks"]}
@@ -42,7 +42,7 @@ def test_a_sound_installation_is_sound(sessile: Program) -> None:
     found = findings(sessile, 0)
     assert {finding["level"] for finding in found.values()} == {"ok"}
     assert {"database", "schema", "integrity", "journal", "file system", "permissions", "secret key", "clock", "policy",
-            "operators", "owners", "sweeping", "versions", "free space"} == set(found)  # fmt: skip
+            "operators", "owners", "sweeping", "versions", "free space", "mail"} == set(found)  # fmt: skip
     said = sessile.ok("doctor")
     assert str(sessile.database) in said
     assert "cure" not in said
@@ -130,3 +130,27 @@ async def test_a_clock_that_was_wrong_is_found(sessile: Program) -> None:
         await authority.begin("alice", method="password")
     found = findings(sessile, 1)["clock"]
     assert "NTP" in found["cure"]
+
+
+def test_mail_is_looked_at(sessile: Program) -> None:
+    def mail(**variables: str) -> tuple[int, str]:
+        done = sessile.run("doctor", "--json", **variables)
+        (found,) = [one for one in json.loads(done.stdout)["checks"] if one["check"] == "mail"]
+        return done.returncode, f"{found['level']} {found['found']}"
+
+    assert mail() == (0, "ok none is sent: SESSILE_SMTP is not set; sessile user passwd NAME --link helps")
+    with post(user=(b"sessile", b"se:cret")) as server:
+        sender = {"SESSILE_MAIL_FROM": "sessile@example.org"}
+        at = f"127.0.0.1:{server.port}"
+        assert mail(SESSILE_SMTP=f"smtp://sessile:se%3Acret@{at}", **sender) == (
+            0, "ok the mail server answers; 0 mails to send"
+        )  # fmt: skip
+        status, said = mail(SESSILE_SMTP=f"smtp://sessile:wrong@{at}", **sender)
+        assert (status, said) == (1, "fail the mail server answered 535")
+        status, said = mail(SESSILE_SMTP=f"smtp://sessile:se%3Acret@{at}")
+        assert status == 1
+        assert "SESSILE_MAIL_FROM" in said
+    status, said = mail(SESSILE_SMTP=f"smtp://sessile:hidden@{at}", **sender)
+    assert status == 1
+    assert "cannot be used" in said
+    assert "hidden" not in said

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 
+import httpx
 import pytest
 
 from sessile import Authority
@@ -160,3 +161,33 @@ def test_somebody_is_deleted_and_erased(sessile: Program) -> None:
     both = sessile.json("user", "delete", "alice", "--erase")
     assert both["erased"]["uid"] != uid
     assert sessile.json("audit", "verify")["ok"]
+
+
+@pytest.mark.requirement("ASVS V6.4.6", "63B-4 4.2.1-a")
+async def test_an_operator_hands_over_a_link_and_knows_no_password(sessile: Program) -> None:
+    done = sessile.run("user", "passwd", "alice", "--link", "--origin", "https://console.example.com")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("https://console.example.com/reset/prn_")
+    assert "15 minutes" in done.stderr
+    link = sessile.json("user", "passwd", "alice", "--link")
+    assert link["minutes"] == 15
+    assert link["link"].startswith("http://localhost:8000/reset/")
+    assert await can_sign_in(sessile, "alice", PERSON_PASSWORD), "nothing is changed by a link"
+    body = {"link": done.stdout.strip().rpartition("/")[2], "new": NEW}
+    with sessile.started("serve", "--port", "0") as server:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            answers = [(await client.post("/api/v1/password/reset", json=body)).status_code for _ in range(2)]
+    assert answers == [200, 410]
+    assert await can_sign_in(sessile, "alice", NEW)
+    assert sessile.ok("audit", "tail", "--json").count('"recovery.link_made"') == 2
+    for wrong in (["--link", "--password-stdin"], ["--origin", "https://x.example"], ["--link", "--origin", "x"]):
+        sessile.fails(2, "user", "passwd", "alice", *wrong)
+    sessile.fails(1, "user", "passwd", "nobody", "--link")
+
+
+async def test_addresses_are_given_when_somebody_is_added(empty: Program) -> None:
+    empty.add("alice", NEW, "--email", "alice@example.org", "--email", "a.other@example.org")
+    assert "alice@example" not in empty.fails(2, "user", "add", "service:ci", "--email", "alice@example.org")
+    empty.fails(2, "user", "add", "bob", "--password-stdin", "--email", "nonsense", input=NEW + "\n")
+    assert empty.ok("audit", "tail", "--json").count('"address.added"') == 2
+    empty.fails(1, "user", "show", "bob")

@@ -45,10 +45,12 @@ def test_the_document_names_all_of_the_contract() -> None:
             "keys/{id}/rotate", "impersonations", "token", "principals/{id}/budget",
             "session", "session/step-up", "sessions", "sessions/{id}", "sessions/{id}/tree", "password", "containments",
             "containments/{id}", "principals",
-            "principals/{id}", "principals/{id}/sessions", "erasures", "revocations", "delegations", "keys", "keys/{id}", "revoke",
-            "introspect", "events", "factors", "factors/{id}", "factors/totp", "factors/totp/{id}/confirm",
+            "principals/{id}", "principals/{id}/sessions", "erasures", "revocations", "delegations", "keys",
+            "keys/{id}", "revoke", "introspect", "events", "factors", "factors/{id}", "factors/totp", "factors/totp/{id}/confirm",
             "factors/passkeys", "factors/passkeys/options", "factors/recovery-codes", "session/passkey",
             "session/passkey/options", "session/step-up/options", "principals/{id}/factors",
+            "password/forgot", "password/reset", "password/strength", "addresses", "addresses/{id}",
+            "addresses/confirm",
         )
     }  # fmt: skip
 

@@ -22,14 +22,16 @@ from sessile.cli.common import Cli, bold, clean, count, every, green, local, red
 from sessile.errors import SessileError
 from sessile.kernel.principal import OPERATOR, PrincipalKind, Status
 from sessile.server.key import KeyUnusable, open_keys
+from sessile.server.mail import MailFailed, try_server
 from sessile.server.rules import beyond_standard
-from sessile.server.settings import Settings
+from sessile.server.settings import Mail, Settings
 from sessile.stores.sqlite.filesystem import check_filesystem
 from sessile.stores.sqlite.schema import APPLICATION_ID, migrations
 
 Level = Literal["ok", "warn", "fail"]
 
 _BACKLOG = 10_000
+_MAILS = 100
 _WAL_BYTES = 64 * 1024 * 1024
 _FREE_BYTES = 256 * 1024 * 1024
 _CLOCK = timedelta(seconds=5)
@@ -54,10 +56,10 @@ async def doctor(cli: Cli) -> None:
     if not any(finding.level == "fail" for finding in findings):
         async with cli.authority() as authority:
             findings += [finding async for finding in _contents(authority, cli.url)]
-    failed = any(finding.level == "fail" for finding in findings)
-    if cli.json:
             if cli.elsewhere is not None:
                 findings += [finding async for finding in _sessions(authority, cli)]
+    failed = any(finding.level == "fail" for finding in findings)
+    if cli.json:
         cli.emit({"ok": not failed, "database": cli.shown, "checks": findings})
     else:
         width = max(len(finding.check) for finding in findings)
@@ -178,6 +180,31 @@ async def _contents(authority: Authority, database: str) -> AsyncIterator[Findin
         yield finding
     async for finding in _principals(authority):
         yield finding
+    yield await _mail(authority)
+
+
+async def _mail(authority: Authority) -> Finding:
+    waiting = await authority.store.waiting_mails()
+    try:
+        mail = Mail.from_environment(os.environ)
+    except ValueError as error:
+        return Finding("mail", "fail", str(error), "set the variables as docs/operations.md says")
+    if mail is None:
+        if waiting:
+            return Finding(
+                "mail", "warn", f"{count(waiting, 'mail')} wait, and SESSILE_SMTP is not set here",
+                "run doctor with the variables of the server",
+            )  # fmt: skip
+        return Finding("mail", "ok", "none is sent: SESSILE_SMTP is not set; sessile user passwd NAME --link helps")
+    try:
+        await try_server(mail)
+    except MailFailed as error:
+        return Finding("mail", "fail", str(error), "check SESSILE_SMTP: nobody gets notices or links meanwhile")
+    if waiting > _MAILS:
+        return Finding(
+            "mail", "warn", f"{count(waiting, 'mail')} wait", "see the server's log: what is refused, and why"
+        )
+    return Finding("mail", "ok", f"the mail server answers; {count(waiting, 'mail')} to send")
 
 
 async def _key(authority: Authority, database: str) -> Finding:
@@ -202,6 +229,21 @@ async def _clock(authority: Authority) -> Finding:
             "set the clock right (NTP): with a wrong one sessions end too early or too late",
         )  # fmt: skip
     return Finding("clock", "ok", f"{local(now)}; nothing in the record is of the future")
+
+
+async def _sessions(authority: Authority, cli: Cli) -> AsyncIterator[Finding]:
+    """The engine that keeps the sessions, beside the database."""
+    from sessile.stores.redis import RedisStore  # its parser is an extra
+
+    store = authority.store
+    assert isinstance(store, RedisStore)  # noqa: S101 - `elsewhere` is nothing else
+    for told in await store.health():
+        yield Finding(told.check, told.level, told.found, told.cure)
+    if not cli.on_engine and not store.servers.near_by:
+        yield Finding(
+            "accounts", "warn", "in a file of this machine, the sessions elsewhere: no other machine can serve them",
+            "with more than one machine put them into PostgreSQL: --database postgresql://…",
+        )  # fmt: skip
 
 
 async def _policies(authority: Authority) -> AsyncIterator[Finding]:
@@ -231,21 +273,6 @@ async def _principals(authority: Authority) -> AsyncIterator[Finding]:
         yield Finding("operators", "ok", f"{operators} of {count(total, 'principal')}")
     else:
         yield Finding(
-async def _sessions(authority: Authority, cli: Cli) -> AsyncIterator[Finding]:
-    """The engine that keeps the sessions, beside the database."""
-    from sessile.stores.redis import RedisStore  # its parser is an extra
-
-    store = authority.store
-    assert isinstance(store, RedisStore)  # noqa: S101 - `elsewhere` is nothing else
-    for told in await store.health():
-        yield Finding(told.check, told.level, told.found, told.cure)
-    if not cli.on_engine and not store.servers.near_by:
-        yield Finding(
-            "accounts", "warn", "in a file of this machine, the sessions elsewhere: no other machine can serve them",
-            "with more than one machine put them into PostgreSQL: --database postgresql://…",
-        )  # fmt: skip
-
-
             "operators", "warn", "nobody may end others' access in the console", "sessile user add NAME --role operator"
         )
     if orphans:

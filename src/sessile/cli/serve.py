@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +31,7 @@ def serve(
 ) -> None:
     """Serve sign-in, account and console pages and the API.
 
-    Makes the database and its secret key if there are none.
+    Makes the database and its secret key if there are none. Sends mail where SESSILE_SMTP names a mail server.
     """
     # Review 22: on loopback the allowed hosts are known; elsewhere only the operator can say what browsers call it.
     if not _is_loopback(host) and not origins:
@@ -39,11 +41,13 @@ def serve(
     # Only here: it is the slow part of starting, and no other command needs it.
     from sessile.cli.listen import listen, serve_many, serve_one
     from sessile.server import Settings, create_app
-    from sessile.server.settings import ENVIRONMENT
+    from sessile.server.settings import ENVIRONMENT, Mail
 
+    mail, listed = Mail.from_environment(os.environ), os.environ.get("SESSILE_PASSWORD_LIST")
     settings = Settings(
-        database=cli.url, sessions=cli.elsewhere, origins=tuple(origins), trusted_proxies=tuple(trusted_proxies)
-    )
+        database=cli.url, sessions=cli.elsewhere, origins=tuple(origins), trusted_proxies=tuple(trusted_proxies),
+        mail=mail, password_list=Path(listed).absolute() if listed else None,
+    )  # fmt: skip
     sockets = listen(host, port)
     asyncio.run(_prepare(cli, settings))
     bound = sockets[0].getsockname()
@@ -57,10 +61,14 @@ def serve(
                     "database": cli.shown if cli.on_engine else settings.database,
                     "workers": workers,
                     "origins": list(origins),
+                    "mail": mail is not None,
                 }
             )
         else:
-            print(f"Sessile listens on {url} ({count(workers, 'worker')}, {cli.shown}). Ctrl-C stops it.", flush=True)
+            print(f"Sessile listens on {url} ({count(workers, 'worker')}, {cli.shown}). Ctrl-C stops it.")
+            if mail is None:
+                print("No mail is sent, so nobody gets notices or links by mail: SESSILE_SMTP is not set.")
+            sys.stdout.flush()
 
     if workers == 1:
         serve_one(create_app(settings), sockets, ready)

@@ -13,9 +13,14 @@ from sessile.cli.common import BadUsage, Cli, by, command, every, group, local, 
 from sessile.cli.counting import counting
 from sessile.cli.show import erased_json, principal_json, role, say_erased, say_receipt
 from sessile.errors import Conflict, NotFound
+from sessile.factors.addresses import Addresses, check_address
+from sessile.factors.links import LIVES, Links, Purpose
 from sessile.factors.password import MAXIMUM, MINIMUM, Passwords
 from sessile.kernel.principal import EVERYTHING, OPERATOR, Principal, PrincipalKind, canonical, kind_of
+from sessile.web.hosts import configured_origin
 
+HERE = "http://localhost:8000"
+"""Where a server is that was started without more."""
 app = group("People, services and agents: who may sign in.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="alice, service:ci, agent:deploy", show_default=False)]
@@ -31,13 +36,15 @@ async def add(
     scopes: Annotated[list[str], typer.Option("--scope", metavar="SCOPE", help="Only these. Repeat it.")] = [],  # noqa: B006
     owner: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers for a service or an agent.")] = None,
     purpose: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
+    emails: Annotated[list[str], typer.Option("--email", metavar="ADDRESS", help="For notices. Repeat it.")] = [],  # noqa: B006
 ) -> None:  # fmt: skip
     """Add somebody. A person gets a password; a service or an agent gets none.
 
     Makes the database if there is none. The password is asked for twice, or read with --password-stdin; it is
-    never part of the command.
+    never part of the command. A server with mail sends a link to each address, which counts once it was opened.
     """
     name = canonical(name)
+    emails = [check_address(one) for one in emails]
     person = kind_of(name) is PrincipalKind.HUMAN
     if unknown := set(roles) - {OPERATOR}:
         raise BadUsage(f"there is one role, {OPERATOR}; for {', '.join(sorted(unknown))} use --scope")
@@ -45,6 +52,8 @@ async def add(
         raise BadUsage("services and agents have no password and no role: people hand them keys and delegations")
     if not person and scopes:
         raise BadUsage("services and agents hold no scope of their own: `sessile key mint --scope` gives a key its")
+    if not person and emails:
+        raise BadUsage("services and agents have no address: whoever answers for them has")
     if person and owner:
         raise BadUsage("people answer for themselves: --owner goes with a service or an agent")
     async with cli.authority(create=True) as authority:
@@ -57,6 +66,8 @@ async def add(
         if roles and not scopes:
             held.add(EVERYTHING)
         principal = await authority.register(name, scopes=held or None, owner=owner, purpose=purpose, by=by())
+        for one in emails:
+            await Addresses(authority, Links(authority)).add(principal, one, by=by())
         if password is not None:
             await passwords.set(name, password, by=by())
         if cli.json:
@@ -172,12 +183,36 @@ async def delete(
 
 
 @command(app, "passwd")
-async def passwd(cli: Cli, name: Name, password_stdin: PasswordStdin = False) -> None:
-    """Set a person's password. Every session of the person ends."""
+async def passwd(
+    cli: Cli, name: Name, password_stdin: PasswordStdin = False,
+    link: Annotated[bool, typer.Option("--link", help="Set none: print a link to set one with.")] = False,
+    origin: Annotated[str, typer.Option(metavar="URL", help="With --link: where browsers reach the server.")] = HERE,
+) -> None:  # fmt: skip
+    """Set a person's password. Every session of the person ends.
+
+    With --link nobody but the person knows it: the link works once, for 15 minutes, and whoever has a second factor
+    needs it as well. Hand it over by a way that you trust.
+    """
+    if link and password_stdin:
+        raise BadUsage("a link sets no password by itself: leave out --password-stdin")
+    if not link and origin != HERE:
+        raise BadUsage("--origin goes with --link")
     async with cli.authority() as authority:
         one = await authority.principal(name)
         if one.kind is not PrincipalKind.HUMAN:
             raise BadUsage("services and agents have no password")
+        if link:
+            # Only here: it brings what second factors need, and no other of these commands does.
+            from sessile.factors.reset import operators_link
+
+            url = f"{configured_origin(origin)}/reset/{await operators_link(authority, one.name, by=by())}"
+            minutes = int(LIVES[Purpose.PASSWORD].total_seconds() // 60)
+            if cli.json:
+                cli.emit({"link": url, "minutes": minutes})
+            else:
+                cli.say(url)
+                cli.note(f"for {one.name} alone: it works once, for {minutes} minutes, and ends every session")
+            return
         password = _ask(one.name, stdin=password_stdin)
         passwords = Passwords(authority, throttle=await counting(cli, authority))
         receipt = await passwords.set(one.name, password, by=by())

@@ -108,15 +108,8 @@ class Reset:
         )  # fmt: skip
 
     async def link(self, name: str, *, by: Active | Actor) -> str:
-        """The secret part of a link, for an operator to hand over. Raises NotFound, ValueError: not a person."""
-        principal = await self._authority.principal(name)
-        if principal.kind is not PrincipalKind.HUMAN:
-            raise ValueError("services and agents have no password")
-        secret = await self._links.make(principal, Purpose.PASSWORD)
-        await self._authority.store.record(
-            Event(name=EventName.RECOVERY_LINK, principal=principal.name, uid=principal.uid, by=actor_of(by))
-        )
-        return secret
+        """See `operators_link`."""
+        return await operators_link(self._authority, name, by=by)
 
     async def mailed(self, uid: str) -> str:
         """The secret part of a link, for the mail that was asked for. Raises NotFound: no active person has the uid."""
@@ -177,3 +170,15 @@ class Reset:
         since = self._authority.clock.now() - FRESH
         proofs = (one.method for one in session.authentications if one.at >= since)
         return [] if any(one not in (Method.PASSWORD, Method.FEDERATED) for one in proofs) else methods
+
+
+async def operators_link(authority: Authority, name: str, *, by: Active | Actor) -> str:
+    """The secret part of a link, for an operator to hand over. Raises NotFound, ValueError: not a person."""
+    principal = await authority.principal(name)
+    if principal.kind is not PrincipalKind.HUMAN:
+        raise ValueError("services and agents have no password")
+    secret = await Links(authority).make(principal, Purpose.PASSWORD)
+    await authority.store.record(
+        Event(name=EventName.RECOVERY_LINK, principal=principal.name, uid=principal.uid, by=actor_of(by))
+    )
+    return secret

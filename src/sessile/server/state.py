@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +37,6 @@ from sessile.web.csrf import OriginRule
 
 _COUNT_AGAIN_NS: Final = 60_000_000_000
 FOLDER: Final = Path(__file__).parent
-logger = logging.getLogger("sessile")
 _NOT_OPEN: Final = "the server was not opened: run it with its lifespan"
 
 
@@ -94,9 +92,7 @@ class Server:
         )  # fmt: skip
 
         self._reaching = reaching(self.settings, self.authority, self.passwords, factors, throttle)
-        if self._reaching.courier is None:
-            logger.info("no mail is sent: SESSILE_SMTP is not set; `sessile user passwd NAME --link` prints a link")
-        else:
+        if self._reaching.courier is not None:
             self._reaching.courier.start()
 
     async def close(self) -> None:
