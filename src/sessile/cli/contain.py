@@ -11,9 +11,13 @@ import typer
 
 from sessile.cli.common import NOT_STATED, BadUsage, Cli, bold, by, clean, count, duration, exactly, faint, minute
 from sessile.kernel.containment import Fate, Reached
+from sessile.kernel.trace import ALLOWED
+from sessile.nhi.blast import Touched
 from sessile.nhi.contain import Containment
 
 _NOUN = {"browser": "session", "delegated": "delegation", "key": "key", "lease": "lease", "anonymous": "session"}
+_RESOURCES = 20
+"""So many are shown to people."""
 _WOULD = {Fate.ENDS: "would end", Fate.STAYS: "stays", Fate.OVER: "over before"}
 _DID = {Fate.ENDS: "ended", Fate.STAYS: "stays", Fate.OVER: "over before"}
 
@@ -71,6 +75,7 @@ def say_containment(cli: Cli, report: Containment) -> None:
         _tree(cli, radius.sessions, _WOULD if dry else _DID)
         if radius.more:
             cli.say(faint(f"and {count(radius.more, 'session')} more"))
+        _touched(cli, radius.touched)
         cli.say()
     receipt = report.receipt
     cli.facts({
@@ -103,6 +108,18 @@ def _tree(cli: Cli, sessions: tuple[Reached, ...], said: Mapping[Fate, str]) -> 
 
     for root in below.get(None, []):
         branch(root, "", "")
+
+
+def _touched(cli: Cli, touched: tuple[Touched, ...]) -> None:
+    if touched:
+        cli.say()
+        cli.say(bold(f"Touched: {count(len(touched), 'resource')}"))
+    for one in touched[:_RESOURCES]:
+        denied = "" if one.decision == ALLOWED else f"  denied: {one.decision}"
+        said = f"{one.resource}  {one.action}{denied}  by {one.principal or 'nobody'}".replace("   ", "  ")
+        cli.say(clean(said) + faint(clean(f"  {count(one.times, 'time')}, last {minute(one.last)}, {one.session}")))
+    if len(touched) > _RESOURCES:
+        cli.say(faint(f"and {len(touched) - _RESOURCES} more: --json lists them"))
 
 
 def _counts(kinds: Mapping[str, int]) -> str:

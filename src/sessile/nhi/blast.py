@@ -12,6 +12,7 @@ from sessile.kernel.containment import Cut, Fate, Reached, reached
 from sessile.kernel.decide import is_live
 from sessile.kernel.lease import EndsBy, Lease, Outcome
 from sessile.kernel.session import SessionKind
+from sessile.kernel.trace import Trace, TraceKind
 from sessile.stores import Backend
 
 LISTED = 1_000
@@ -53,6 +54,20 @@ class Outside(msgspec.Struct, frozen=True, kw_only=True):
     """It was rotated, and nobody has taken the new secret yet."""
 
 
+class Touched(msgspec.Struct, frozen=True, kw_only=True):
+    """A resource that was asked for: by whom, in which session, how and when."""
+
+    resource: str
+    action: str
+    decision: str
+    """`allowed`, or why it was denied."""
+    session: str
+    principal: str | None
+    first: datetime
+    last: datetime
+    times: int
+
+
 class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
     """A tree of sessions, givers first. Safe to keep and to show."""
 
@@ -68,6 +83,8 @@ class BlastRadius(msgspec.Struct, frozen=True, kw_only=True):
     """How many were over before."""
     principals: tuple[str, ...]
     """Whose sessions end, by name."""
+    touched: tuple[Touched, ...] = ()
+    """What these sessions, and those over before, asked for since then; the latest first, at most `LISTED`."""
 
     @property
     def ended(self) -> int:
@@ -103,7 +120,25 @@ async def walk(store: Backend, cut: Cut) -> tuple[BlastRadius, tuple[Living, ...
                     living.append(living_of(lease, one.principal))
         after = page.next
         if after is None:
-            return radius(found, cut), tuple(living[:LISTED]), tuple(outside[:LISTED])
+            whole = msgspec.structs.replace(radius(found, cut), touched=await touched_by(store, found, cut.since))
+            return whole, tuple(living[:LISTED]), tuple(outside[:LISTED])
+
+
+async def touched_by(store: Backend, found: dict[str, Reached], since: datetime) -> tuple[Touched, ...]:
+    """What those sessions asked for since then, save those that stay."""
+    ids = [one.id for one in found.values() if one.fate is not Fate.STAYS]
+    traces: list[Trace] = []
+    for start in range(0, len(ids), _PAGE):
+        some = ids[start : start + _PAGE]
+        traces += await store.traces(kind=TraceKind.TOUCH, subjects=some, since=since, limit=LISTED)
+    latest = sorted(traces, key=lambda trace: trace.last, reverse=True)[:LISTED]
+    return tuple(
+        Touched(
+            resource=one.what, action=one.how, decision=one.decision, session=one.subject,
+            principal=found[one.subject].principal, first=one.first, last=one.last, times=one.times,
+        )
+        for one in latest
+    )  # fmt: skip
 
 
 async def leases_of(store: Backend, ids: Iterable[str]) -> list[Lease]:

@@ -116,11 +116,13 @@ async def _would(
         id="", session=session, uid=target.uid if target else None, principal=name, since=since,
         at=authority.clock.now(), cause=cause, by=SYSTEM.name,
     )  # fmt: skip
+    await authority.traces.flush(authority.store, everything=True)
     radius, _, leases = await walk(authority.store, cut)
     return _of(cut, None, None, radius=radius, leases=leases)
 
 
 async def _settle(authority: NonHuman, cut: Cut, receipt: Receipt | None) -> Containment:
+    await authority.traces.flush(authority.store, everything=True)
     radius, living, leases = await walk(authority.store, cut)
     if receipt is not None:
         ids = tuple(one.id for one in radius.sessions if one.fate is Fate.ENDS)

@@ -54,6 +54,9 @@ class Traces:
         self.wake: Callable[[], None] = _nobody
         """Something new waits to be written."""
 
+    def __len__(self) -> int:
+        return len(self._marks)
+
     def touched(
         self, session: Session, resource: str, action: str = "", decision: str = ALLOWED, client: Client | None = None
     ) -> None:

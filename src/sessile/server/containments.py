@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 from sessile.kernel.containment import Fate
 from sessile.kernel.lease import EndsBy, Outcome
 from sessile.kernel.session import SessionKind
-from sessile.nhi.blast import BlastRadius, Living, Outside
+from sessile.nhi.blast import BlastRadius, Living, Outside, Touched
 from sessile.nhi.contain import Containment
 from sessile.server.models import Cause, Input, Name, Output, ReceiptOut, SessionId
 
@@ -63,6 +63,26 @@ class ReachedOut(Output):
     fate: Fate
 
 
+class TouchedOut(Output):
+    """A resource that was asked for."""
+
+    resource: str
+    action: str
+    decision: str
+    session: str
+    principal: str | None
+    first: datetime
+    last: datetime
+    times: int
+
+    @classmethod
+    def of(cls, one: Touched) -> Self:
+        return cls(
+            resource=one.resource, action=one.action, decision=one.decision, session=one.session,
+            principal=one.principal, first=one.first, last=one.last, times=one.times,
+        )  # fmt: skip
+
+
 class RadiusOut(Output):
     """The blast radius: a tree, givers first."""
 
@@ -73,6 +93,8 @@ class RadiusOut(Output):
     stays: dict[str, int]
     over: int
     principals: list[str]
+    touched: list[TouchedOut]
+    """What these sessions asked for since then, the latest first; at most 1,000."""
 
     @classmethod
     def of(cls, radius: BlastRadius) -> Self:
@@ -86,7 +108,7 @@ class RadiusOut(Output):
                 for one in radius.sessions
             ],
             more=radius.more, ends=radius.ends, stays=radius.stays, over=radius.over,
-            principals=list(radius.principals),
+            principals=list(radius.principals), touched=[TouchedOut.of(one) for one in radius.touched],
         )  # fmt: skip
 
 

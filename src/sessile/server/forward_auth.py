@@ -11,9 +11,10 @@ Set-Cookie of a 200.
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from ipaddress import IPv6Address, ip_address
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
@@ -21,6 +22,7 @@ from starlette.responses import RedirectResponse, Response
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.reason import Cure, Reason
+from sessile.kernel.trace import LONGEST
 from sessile.server.access import Ours
 from sessile.server.pages.render import LOGIN, STEP_UP, remember
 from sessile.server.problems import respond
@@ -53,9 +55,19 @@ async def decide(request: Request, server: Ours, here: CurrentAccess) -> Respons
     result = here.result
     if isinstance(result, Active) and result.session.uid is not None:
         session = result.session
+        if trusted and server.settings.touched_paths:
+            _note(result, request, server, method, host)
         return _with_remote(Response(), session.principal or "", session.id, str(session.assurance))
     denied = Denied(reason=Reason.MISSING) if isinstance(result, Active) else result
     return _with_remote(_refuse(request, server, denied, method, trusted=trusted, bearer=here.bearer))
+
+
+def _note(active: Active, request: Request, server: Server, method: str, host: str | None) -> None:
+    """Note the path as touched, if it is one of those that are."""
+    path = urlsplit(request.headers.get("x-forwarded-uri", "")).path
+    if any(fnmatchcase(path, pattern) for pattern in server.settings.touched_paths):
+        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in f"path:{host or ''}{path}")
+        active.touch_resource(shown[:LONGEST], method if method in _METHODS else "")
 
 
 def _refuse(request: Request, server: Server, denied: Denied, method: str, *, trusted: bool, bearer: bool) -> Response:

@@ -97,6 +97,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allowed_hosts: tuple[str, ...] = LOOPBACK
     """Host headers that are answered, beside those of `origins`."""
     trusted_proxies: tuple[str, ...] = ()
+    touched_paths: tuple[str, ...] = ()
+    """Patterns (`/secrets/*`) of the paths that forward-auth notes as touched; needs trusted proxies."""
+    secret_scanning: str | None = None
+    """Public keys of a secret scanner: an address, or a file with what it answers. None: no reports are taken."""
     """Networks whose X-Forwarded-* headers are believed."""
     key_file: Path | None = None
     """The server's secret key; None: beside the SQLite file, `sessile.db` → `sessile.key`."""
