@@ -22,7 +22,7 @@ from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, TokenState
 from sessile.kernel.event import SYSTEM, Actor, actor_of
 from sessile.kernel.ids import check_session_id, home, new_session_id
-from sessile.kernel.issue import Draft, Fence, TooDeep, Wider
+from sessile.kernel.issue import Draft, Fence, Idle, TooDeep, Wider
 from sessile.kernel.policy import Policy, same_rules
 from sessile.kernel.principal import (
     Principal,
@@ -43,6 +43,7 @@ from sessile.upkeep import Upkeep
 from sessile.working import Working
 
 T = TypeVar("T")
+
 
 
 class Authority(Ending, Working, Telling):
@@ -172,11 +173,20 @@ class Authority(Ending, Working, Telling):
                 wait=wait,
             )  # fmt: skip
 
+    async def idle(self, token: str | None, *, client: Client | None = None) -> Idle | None:
+        """Whether what was presented is a session that is over by inactivity: for `attempt.begin(resumes=…)`, when its
+        person signs in again. None: it is none. Never raises.
+        """
+        denied = await self.check(token, client=client, touch=False)
+        if denied or token is None or denied.reason is not Reason.IDLE or denied.session is None:
+            return None
+        return Idle(denied.session, digest(Token(token)))
+
     async def _begin(
         self, kind: SessionKind, token_kind: TokenKind, *, active: Active | None = None, uid: str | None = None,
         tie: Tie | None = None, methods: tuple[Method, ...] = (), scopes: frozenset[str] | None = None,
         lifetime: timedelta | None = None, label: str = "", client: Client | None = None, replaces: str | None = None,
-        fence: Fence | None = None, proved: datetime | None = None, wait: bool = False,
+        fence: Fence | None = None, proved: datetime | None = None, resumes: bytes | None = None, wait: bool = False,
     ) -> Issued:  # fmt: skip
         await self.open()
         session_id = new_session_id(active.session.partition if active else home(uid) if uid else None)
@@ -185,6 +195,7 @@ class Authority(Ending, Working, Telling):
             id=session_id, digest=digest(token), kind=kind, uid=uid, methods=methods, scopes=scopes,
             lifetime=lifetime, client=client or Client(), label=label[:200],
             giver=active.digest if active else None, tie=tie, replaces=replaces, fence=fence, proved=proved,
+            resumes=resumes,
         )  # fmt: skip
         try:
             begun = await self._carried(lambda: self.store.begin(draft), wait=wait, once=True)

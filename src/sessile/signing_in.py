@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active
 from sessile.kernel.event import Actor, Event, EventName
-from sessile.kernel.issue import Fence, positive
+from sessile.kernel.issue import Fence, Idle, positive
 from sessile.kernel.principal import Principal, check_scopes
 from sessile.kernel.session import Client, SessionKind
 from sessile.kernel.token import TokenKind
@@ -35,7 +35,7 @@ class SignIn:
     async def begin(
         self, *, method: Method | str, client: Client | None = None, scopes: Iterable[str] | None = None,
         replaces: Active | None = None, lifetime: timedelta | None = None, proved: datetime | None = None,
-        wait: bool = False,
+        resumes: Idle | None = None, wait: bool = False,
     ) -> Issued:  # fmt: skip
         """The person has proved itself by `method`: begin the session.
 
@@ -43,6 +43,9 @@ class SignIn:
         no node accepts any more what this ended (that one, and those for which the policy leaves no room); otherwise
         `effective` names the instant. `proved`: when the person did, if not just now (an import): an aware instant,
         from which freshness and the overall limit count.
+        `resumes`: what `Authority.idle` said of the token that this browser presented. If it is this person's session
+        at assurance 2, over by inactivity alone, a password is enough to be at assurance 2 again, until that session's
+        overall limit (63B-4, 2.2.3). It is a new session all the same: what hung on the old one is over.
 
         Raises:
             Conflict: the principal was disabled, or its password or epoch changed since the attempt began.
@@ -56,7 +59,9 @@ class SignIn:
         return await self._begin(
             SessionKind.BROWSER, TokenKind.BROWSER, uid=self.principal.uid, methods=methods,
             scopes=None if scopes is None else check_scopes(scopes), client=client, fence=self._fence,
-            replaces=replaces.session.id if replaces else None, lifetime=positive(lifetime), proved=proved, wait=wait,
+            replaces=replaces.session.id if replaces else resumes.session if resumes else None,
+            resumes=resumes.digest if resumes and not replaces else None, lifetime=positive(lifetime), proved=proved,
+            wait=wait,
         )  # fmt: skip
 
     async def failed(self, cause: str, *, client: Client | None = None) -> None:

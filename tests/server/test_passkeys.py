@@ -393,3 +393,50 @@ async def test_an_operator_takes_them_away_on_the_console(world: World) -> None:
     done = await olivia.submit("/console/principals/alice/reset-factors", cause="came in person")
     assert (done.status_code, "1 session ended" in done.text) == (200, True)
     assert "laptop" not in (await olivia.get("/console/principals/alice")).text
+
+
+# -- coming back after inactivity -----------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("63B-4 2.2.3-c", "63B-4 5.1-e", "63B-4 5.2-b")
+async def test_after_inactivity_the_password_and_the_old_cookie_do(demanding: World) -> None:
+    """And neither alone does; nor do they after the overall limit, nor in the place of a factor that is to change."""
+    secret = await enrol(demanding, first := await demanding.signed_in("alice"))
+    expires = (await first.get(SESSION)).json()["expires"]
+    again = {"username": "alice", "password": PASSWORD}
+    demanding.clock.advance(60 * MINUTE)
+    is_problem(await first.get("/api/v1/sessions"), 401, "idle", "sign_in")
+    stranger = await demanding.client()
+    assert (await stranger.post(SESSION, json=again)).json()["assurance"] == 1, "the password alone"
+    is_problem(await stranger.get("/api/v1/sessions"), 401, "assurance", "step_up")
+    old = first.cookie
+    back = await first.post(SESSION, json=again)
+    assert (back.status_code, back.json()["assurance"], back.json()["expires"]) == (201, 2, expires)
+    assert [one["method"] for one in back.json()["authentications"]] == ["totp", "password"]
+    assert first.cookie != old
+    assert (await first.get("/api/v1/sessions")).status_code == 200
+    used = await demanding.client()
+    used.cookies.set(COOKIE, old or "", domain="localhost.local")
+    assert (await used.post(SESSION, json=again)).json()["assurance"] == 1, "once"
+    browser = await demanding.client(headers=BROWSER)
+    browser.cookies.set(COOKIE, first.cookie or "", domain="localhost.local")
+    demanding.clock.advance(60 * MINUTE)
+    goes(await browser.submit("/login", username="alice", password=PASSWORD), "/account")
+    assert (await browser.get("/account")).status_code == 200
+    demanding.clock.advance(24 * 60 * MINUTE)
+    goes(await browser.submit("/login", username="alice", password=PASSWORD), "/account")
+    goes(await browser.get("/account"), "/account/step-up")
+    assert secret
+
+
+@pytest.mark.requirement("63B-4 2.3.3-c")
+async def test_at_assurance_3_inactivity_costs_the_full_ceremony(world: World) -> None:
+    await world.person("alice", password=True)
+    client, one = await world.signed_in("alice"), device(synced=False)
+    await add(client, one)
+    client = await world.client()
+    assert (await by_passkey(client, one)).json()["assurance"] == 3
+    world.clock.advance(60 * MINUTE)
+    back = await client.post(SESSION, json={"username": "alice", "password": PASSWORD})
+    assert back.json()["assurance"] == 1
+    assert (await by_passkey(client, one)).json()["assurance"] == 3

@@ -34,6 +34,7 @@ from sessile.factors.throttle import SESSION, Attempt, Throttle
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import Actor, Event, EventName, actor_in
+from sessile.kernel.issue import Idle
 from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionKind
@@ -141,11 +142,12 @@ class Passwords:
 
     async def sign_in(
         self, name: str, password: str, *, client: Client | None = None, replaces: Active | None = None,
-        device: str | None = None,
+        device: str | None = None, resumes: Idle | None = None,
     ) -> Issued:  # fmt: skip
         """Begin a browser session for whoever knows the password.
 
-        Status and epoch are read before the password is looked at: a change or a disabling in between wins.
+        Status and epoch are read before the password is looked at: a change or a disabling in between wins. `resumes`:
+        what `Authority.idle` said of this browser's token; see `SignIn.begin`.
 
         Raises:
             SignInFailed: the same for an unknown name, a wrong password and a disabled principal.
@@ -174,7 +176,9 @@ class Passwords:
                 await tries.succeeded()
             await self._renew(stored, password)
             try:
-                return await attempt.begin(method=Method.PASSWORD, client=client, replaces=replaces)
+                return await attempt.begin(
+                    method=Method.PASSWORD, client=client, replaces=replaces, resumes=resumes
+                )  # fmt: skip
             except Conflict as error:
                 await attempt.failed(KIND, client=client)
                 if error.denied is None and await self._authority.store.fence(known) == before:

@@ -192,6 +192,25 @@ def holds(snapshot: Snapshot | None, now: datetime, *, stepping_up: bool = False
     return denied if denied is not None or stepping_up else _policy_met(snapshot)
 
 
+def resumable(snapshot: Snapshot | None, client: Client | None, now: datetime) -> bool:
+    """Whether a session is over by inactivity alone, and its token is one that would still count.
+
+    Before the overall limit, and at assurance 2, a password together with the session's token is then enough to go on
+    as before (63B-4, 2.2.3); at assurance 3 it is not (2.3.3), and at 1 a password gives all that there was.
+    """
+    if snapshot is None or snapshot.policy is None or snapshot.session.kind is not SessionKind.BROWSER:
+        return False
+    session, policy = snapshot.session, snapshot.policy
+    denied = _session_alive(snapshot, now)
+    return (
+        session.assurance == 2
+        and denied is not None
+        and denied.reason is Reason.IDLE
+        and _token_counts(snapshot, now) is None
+        and shows(client, binding(session, policy))
+    )
+
+
 def demand(session: Session, requirement: Requirement, now: datetime) -> Denied | None:
     """What a route demands of a session that is alive. None: it is met."""
     if not covers(session.scopes, requirement.scopes):

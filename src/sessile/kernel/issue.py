@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from sessile.kernel.assurance import Authentication, Method
-from sessile.kernel.decide import Snapshot
+from sessile.kernel.decide import Snapshot, expires_at, resumable
 from sessile.kernel.lease import Lease
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, covers
@@ -22,6 +22,16 @@ class Fence(msgspec.Struct, frozen=True):
     uid: str
     epoch: bytes
     everyone: bytes
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """The proof that a token of a session was presented that is over by inactivity: made by `Authority.idle`."""
+
+    session: str
+    digest: bytes
+
+    def __repr__(self) -> str:
+        return f"Idle({self.session})"
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +57,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     tie: Tie | None = None
     replaces: str | None = None
     """The session that this one takes the place of, in the same browser."""
+    resumes: bytes | None = None
+    """Digest of a token of the session that it `replaces`, which may be over by inactivity alone: what else proved the
+    principal there then counts here, until that session's overall limit. See `decide.resumable`."""
     fence: Fence | None = None
     lease: Lease | None = None
     """With kind `lease`: where it lives outside. Its session is told by the store."""
@@ -56,6 +69,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a child has a giver and a tie to it, a root has neither")
         if (self.lease is None) != (self.kind is not SessionKind.LEASE):
             raise ValueError("a lease lives somewhere outside, and nothing else does")
+        if self.resumes is not None and self.replaces is None:
+            raise ValueError("what is resumed is replaced, so that it is resumed once")
 
 
 class Wider(ValueError):
@@ -74,21 +89,29 @@ def issue(
     everyone: bytes,
     giver: Snapshot | None,
     now: datetime,
+    resumed: Snapshot | None = None,
 ) -> Session:
-    """The session that a draft becomes. The caller has decided that `giver` is alive and `principal` active.
+    """The session that a draft becomes. The caller has decided that `giver` is alive and `principal` active;
+    `resumed` is what it read by `draft.resumes`, whatever that is.
 
     Raises:
         Wider: more scopes than the giver (a child) or the principal (a browser session) has.
         TooDeep: the chain of delegations is at the giver's policy's limit.
     """
     parent = draft.tie is Tie.PARENT and giver is not None
+    before = _resumed(draft, resumed, now)
+    authentications, expires = _authentications(draft, giver, now), _expires(draft, policy, giver, now)
+    if before is not None:
+        still = tuple(event for event in before.session.authentications if event.method not in draft.methods)
+        authentications = (*still, *authentications)
+        expires = min(expires, expires_at(before.session, before.policy or policy))
     return Session(
         id=draft.id, kind=draft.kind, uid=draft.uid, principal=principal.name if principal else None,
         parent=giver.session.id if giver and parent else None,
         origin=giver.session.id if giver else None,
         lineage=_lineage(giver, draft.tie, now),
-        policy=policy.name, authentications=_authentications(draft, giver, now),
-        created=now, last_seen=now, expires=_expires(draft, policy, giver, now),
+        policy=policy.name, authentications=authentications,
+        created=now, last_seen=now, expires=expires,
         idle=policy.idle if draft.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS) else None,
         epoch=principal.epoch if principal else b"", everyone=everyone, rotated=now,
         scopes=_scopes(draft, principal, giver), client=draft.client, label=draft.label,
@@ -128,6 +151,14 @@ def _authentications(draft: Draft, giver: Snapshot | None, now: datetime) -> tup
         return giver.session.authentications
     at = now if draft.proved is None else min(draft.proved, now)
     return tuple(Authentication(method, at) for method in draft.methods)
+
+
+def _resumed(draft: Draft, found: Snapshot | None, now: datetime) -> Snapshot | None:
+    """The session that is gone on with: the same principal's, and only a password was asked for."""
+    if found is None or draft.uid is None or draft.methods != (Method.PASSWORD,) or draft.proved is not None:
+        return None
+    mine = found.session.uid == draft.uid and found.session.id == draft.replaces
+    return found if mine and draft.kind is SessionKind.BROWSER and resumable(found, draft.client, now) else None
 
 
 def _lineage(giver: Snapshot | None, tie: Tie | None, now: datetime) -> tuple[Link, ...]:

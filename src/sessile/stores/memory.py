@@ -123,8 +123,9 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
         if policy is None:
             raise Conflict("the principal's policy is missing from the store: set it again")
         session = issue(
-            draft, principal=principal, policy=policy, everyone=self._everyone[draft.kind], giver=giver, now=now
-        )
+            draft, principal=principal, policy=policy, everyone=self._everyone[draft.kind], giver=giver, now=now,
+            resumed=self._snapshot(draft.resumes, now) if draft.resumes is not None else None,
+        )  # fmt: skip
         replaced = self._sessions.get(draft.replaces) if draft.replaces is not None else None
         if draft.id in self._sessions or draft.digest in self._tokens:
             raise Conflict("a session has that id or token already")
@@ -164,19 +165,12 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
         if principal.status is not Status.ACTIVE:
             raise Conflict(f"{principal.name} is {principal.status}", Denied(reason=Reason.DISABLED))
         fence = draft.fence
-        if fence is not None and (
-            fence.uid != principal.uid
-            or fence.epoch != principal.epoch
-            or fence.everyone != self._everyone[SessionKind.BROWSER]
-        ):
+        if fence is not None and (fence.uid, fence.epoch, fence.everyone) != (
+            principal.uid, principal.epoch, self._everyone[SessionKind.BROWSER],
+        ):  # fmt: skip
             raise Conflict("the password or the epoch changed while signing in: sign in again")
-        locked = self._sign_in_locked
-        if (
-            draft.kind is SessionKind.BROWSER
-            and locked is not None
-            and now < locked
-            and OPERATOR not in principal.scopes
-        ):
+        locked, lockable = self._sign_in_locked, OPERATOR not in principal.scopes
+        if draft.kind is SessionKind.BROWSER and lockable and locked is not None and now < locked:
             raise Conflict(f"sign-in is locked by an operator until {locked:%H:%M} UTC")
         return principal
 

@@ -24,6 +24,7 @@ from sessile.testing.nearness import Nearness
 from sessile.testing.noticing import Noticing
 from sessile.testing.proving import Proving
 from sessile.testing.races import Races
+from sessile.testing.resuming import Resuming
 from sessile.testing.retiring import Retiring
 from sessile.testing.rotating import Rotating
 from sessile.testing.stateful import against_memory
@@ -35,6 +36,7 @@ class StoreConformance(
     Beginning,
     Rotating,
     Retiring,
+    Resuming,
     Ending,
     Erasing,
     Containing,

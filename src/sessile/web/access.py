@@ -21,6 +21,7 @@ from sessile.errors import (
     StoreUnavailable,
 )
 from sessile.kernel.decide import NOTHING_MORE, Active, Denied, Requirement
+from sessile.kernel.issue import Idle
 from sessile.kernel.principal import check_scopes
 from sessile.kernel.reason import Cure, Reason
 from sessile.kernel.session import Client, Session, SessionKind
@@ -175,6 +176,10 @@ class Access:
         active = await self.check(_BELOW_POLICY)
         browsers = (SessionKind.BROWSER, SessionKind.ANONYMOUS)
         return active if isinstance(active, Active) and active.session.kind in browsers else None
+
+    async def idled(self) -> Idle | None:
+        """The browser's session, if it is over by inactivity: signing in may go on with what was proved there."""
+        return None if self.bearer else await self.authority.idle(self._token, client=self.client)
 
     def sign_in(self, issued: Issued) -> None:
         """Let the answer hand `issued`'s token to the browser: after a sign-in, a step-up or any rotation.

@@ -34,11 +34,13 @@ router = APIRouter(tags=["Session"])
 async def begin(body: SignIn, request: Request, response: Response, server: Ours, here: CurrentAccess) -> OwnSessionOut:
     """Begin a browser session; its token is in Set-Cookie only. A session that this browser had ends.
 
-    The answer is the same for an unknown name, a wrong password and a disabled principal.
+    The answer is the same for an unknown name, a wrong password and a disabled principal. Where the browser's session
+    had assurance 2 and is over by inactivity alone, the password is enough to be at assurance 2 again, until the
+    overall limit of that session.
     """
     issued = await server.passwords.sign_in(
         body.username, body.password, client=here.client, replaces=await here.replaceable(),
-        device=shown_device(request, server),
+        device=shown_device(request, server), resumes=await here.idled(),
     )  # fmt: skip
     here.sign_in(issued)
     await keep_device(request, response, server, issued)

@@ -69,7 +69,7 @@ async def sign_in(request: Request, server: Ours, here: CurrentAccess) -> Respon
     try:
         issued = await server.passwords.sign_in(
             username, text(form, "password"), client=here.client, replaces=await here.replaceable(),
-            device=shown_device(request, server),
+            device=shown_device(request, server), resumes=await here.idled(),
         )  # fmt: skip
     except SignInFailed:
         response = _form(request, server, status=401, error=TEXTS.login.wrong, username=username)

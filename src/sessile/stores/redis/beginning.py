@@ -101,6 +101,10 @@ async def _attempt(
         asked.append(b"t" + draft.giver)
     if replaced is not None and replaced.partition == partition:
         asked.append("s" + replaced.id)
+    # A person's own sessions all lie in one partition: another one's is not gone on with.
+    resumes = draft.resumes is not None and partition_of_digest(draft.resumes) == partition
+    if draft.resumes is not None and resumes:
+        asked.append(b"t" + draft.resumes)
     found = await reach.look(partition, asked)
     principal = found.principal(draft.uid)
     if draft.uid is not None and principal is None:
@@ -124,7 +128,10 @@ async def _attempt(
     if everyone is None:
         raise StoreUnavailable("the engine has lost the epoch of everybody")
     now = found.now
-    session = issue(draft, principal=principal, policy=policy, everyone=everyone, giver=giver, now=now)
+    session = issue(
+        draft, principal=principal, policy=policy, everyone=everyone, giver=giver, now=now,
+        resumed=found.present(draft.resumes) if draft.resumes is not None and resumes else None,
+    )  # fmt: skip
     over: Over = []
     by = actor_in(session)
     if replaced is not None and ((here := found.stored(replaced.id)) is None or here.session.ended is None):

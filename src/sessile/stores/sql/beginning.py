@@ -39,7 +39,11 @@ def begin(tx: Transaction, draft: Draft) -> Begun:
     giver = _giver(tx, draft.giver) if draft.giver is not None else None
     if policy is None:
         raise Conflict("the principal's policy is missing from the store: set it again")
-    session = issue(draft, principal=principal, policy=policy, everyone=everyone[draft.kind], giver=giver, now=tx.now)
+    resumed = by_token(tx.db, draft.resumes, tx.now) if draft.resumes is not None else None
+    session = issue(
+        draft, principal=principal, policy=policy, everyone=everyone[draft.kind], giver=giver, now=tx.now,
+        resumed=resumed.snapshot if resumed is not None else None,
+    )  # fmt: skip
     sessions.add(tx, session, draft.digest)
     if draft.lease is not None:
         leases.add(tx, session, draft.lease)
