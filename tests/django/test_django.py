@@ -311,6 +311,22 @@ def test_a_token_is_rotated_by_age(authority: SyncAuthority, alice: User, browse
     assert COOKIE not in answer.cookies
 
 
+def test_only_an_act_of_a_person_keeps_a_session(
+    authority: SyncAuthority, alice: User, clock: ManualClock, settings_of: Any
+) -> None:
+    with settings_of(SESSILE={"authority": authority.authority, "no_activity": ["/count"]}):
+        for path, live in (("/count", False), ("/data", True)):
+            browser = Client()
+            log_in(browser)
+            for _ in range(3):
+                clock.advance(timedelta(minutes=29))
+                browser.get(path)
+                upkeep = authority.authority._upkeep
+                assert upkeep is not None
+                authority.wait(upkeep.flush())
+            assert (who(browser) == "alice") is live
+
+
 def test_an_answer_in_pieces_ends_with_its_session(authority: SyncAuthority, alice: User, browser: Client) -> None:
     log_in(browser)
     answer = browser.get("/stream")

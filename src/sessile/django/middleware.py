@@ -22,7 +22,7 @@ from sessile.kernel.reason import Reason
 from sessile.web.access import empty_data, requirement
 from sessile.web.problem import Problem
 from sessile.web.watch import Over
-from sessile.wsgi import SyncAccess, headers_of, joined, path_of, peer_of
+from sessile.wsgi import SyncAccess, headers_of, joined, peer_of
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -41,7 +41,7 @@ class SessileMiddleware(SessionMiddleware):  # type: ignore[misc]  # Django has 
         headers = headers_of(request.META) if scope is None else joined(scope["headers"])
         if b"host" not in headers:  # the server's own name then, as for Django (`HttpRequest.get_host`)
             headers[b"host"] = "{SERVER_NAME}:{SERVER_PORT}".format_map(request.META).encode("latin-1", "replace")
-        here = self._front.arrive(request.method, path_of(request.META), headers, peer_of(request.META))
+        here = self._front.arrive(request.method, request.path, headers, peer_of(request.META))
         if isinstance(here, Problem):
             return _response(here)
         request.sessile = here
