@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from binascii import crc_hqx
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.conftest import need
@@ -133,33 +133,47 @@ class Sentinel(Server):
 
 
 class Cluster:
-    """Primaries that share the slots in equal ranges; the first has the first."""
+    """Primaries that share the slots in equal ranges; the first has the first. `replicas`: each has one."""
 
-    def __init__(self, binary: str, folder: Path, primaries: int = 3, *options: str) -> None:
+    def __init__(self, binary: str, folder: Path, primaries: int = 3, *options: str, replicas: bool = False) -> None:
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *options)
         if "valkey" in Path(binary).name:
             options = ("--cluster-databases", str(DATABASES), *options)
         self.servers: list[Server] = []
         buses: list[str] = []
         try:
-            for number in range(primaries):
+            for number in range(2 * primaries if replicas else primaries):
                 # The usual bus port is 10,000 higher, which need not exist.
                 buses.append(str(free_port()))
-                folder_of = folder / f"primary{number}"
+                folder_of = folder / f"server{number}"
                 self.servers.append(Server(binary, folder_of, *options, "--cluster-port", buses[-1]))
             self._ids = [server.ask("CLUSTER", "MYID").split("\r\n")[1] for server in self.servers]
-            for number, server in enumerate(self.servers):
+            for number, server in enumerate(self.servers[primaries:]):
+                server.ask("CLUSTER", "MEET", "127.0.0.1", str(self.servers[number].port), buses[number])
+            for number, server in enumerate(self.servers[:primaries]):
                 first, last = number * 16384 // primaries, (number + 1) * 16384 // primaries - 1
                 assert server.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)).startswith("+OK")
                 server.ask("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1))
                 server.ask("CLUSTER", "MEET", "127.0.0.1", str(self.servers[0].port), buses[0])
-            deadline = time.monotonic() + 20
-            while not all(self._well(server) for server in self.servers):
-                assert time.monotonic() < deadline, "the cluster does not come to be"
-                time.sleep(0.02)
+            self.until_well()
+            for number, server in enumerate(self.servers[primaries:]):
+                assert server.ask("CLUSTER", "REPLICATE", self._ids[number]).startswith("+OK")
+            for server in self.servers[primaries:]:
+                self._until(lambda: "master_link_status:up" in server.ask("INFO", "replication"))  # noqa: B023
         except BaseException:
             self.stop()
             raise
+
+    def until_well(self) -> None:
+        """Return when all that run say that all slots are served."""
+        self._until(lambda: all(self._well(server) for server in self.servers if server.process is not None))
+
+    @staticmethod
+    def _until(so: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not so():
+            assert time.monotonic() < deadline, "the cluster does not come to that"
+            time.sleep(0.02)
 
     def _well(self, server: Server) -> bool:
         told = server.ask("CLUSTER", "INFO")
@@ -226,8 +240,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(binary: str, folder: Path, primaries: int = 3, *options: str) -> Iterator[Cluster]:
-    running = Cluster(binary, folder, primaries, *options)
+def cluster(binary: str, folder: Path, primaries: int = 3, *options: str, replicas: bool = False) -> Iterator[Cluster]:
+    running = Cluster(binary, folder, primaries, *options, replicas=replicas)
     try:
         yield running
     finally:

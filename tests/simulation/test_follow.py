@@ -220,3 +220,38 @@ async def test_without_an_acknowledgement_it_is_said_to_be_uncertain() -> None:
     with pytest.raises(RevocationUncertain):
         await acknowledged(attempt, elapsed=lambda: 0, sleep=clock.sleep)
     assert tried == ATTEMPTS
+
+
+def test_a_partition_has_not_every_number() -> None:
+    """Review 7: with the number of the row before it, a row tells whether one is missing."""
+    follower = Follower(NearCache(), gapless=True)
+    assert follower.set_up(follower.known, facts(3))
+    follower.invalidated(["s:x"], Mark(9), 3)
+    assert pinged(follower, 1, facts(9))
+    assert follower.followed
+    follower.invalidated(["s:y"], Mark(20), 11)
+    assert not follower.followed
+    assert follower.trust.deadline == 0
+
+
+def test_what_is_announced_while_an_engine_is_looked_at_is_no_gap() -> None:
+    """It was subscribed to before it was asked: what it told may be older than what it has announced since."""
+    follower = Follower(NearCache(), gapless=True)
+    known = follower.known
+    follower.invalidated(["s:x"], Mark(5), 3)
+    assert follower.set_up(known, facts(3))
+    follower.invalidated(["s:y"], Mark(6), 5)
+    assert pinged(follower, 1, facts(6))
+    assert follower.trust.deadline == 1 + 500 * MS
+
+
+def test_a_partition_that_moved_is_not_read_where_it_was() -> None:
+    """Review 7."""
+    follower = followed()
+    asked = follower.asking(0)
+    assert follower.admits(asked, "e.1", Mark(0))
+    follower.moved()
+    assert not follower.admits(asked, "e.1", Mark(0))
+    assert not follower.admits(follower.asking(1), "e.1", Mark(0))
+    assert follower.set_up(follower.known, facts(identity="f.1"))
+    assert follower.admits(follower.asking(2), "f.1", Mark(0))

@@ -190,16 +190,18 @@ async def _postgres(url: str) -> AsyncIterator[Floor]:
 
 @contextlib.asynccontextmanager
 async def _redis(url: str) -> AsyncIterator[Floor]:
+    from sessile.stores.redis.layout import tag
     from sessile.stores.redis.servers import Servers
 
     # The store's own connection is its driver.
     servers = Servers(url)
-    wire = await servers.connect(next(iter(await servers.places())))
+    (address, partitions), *_ = (await servers.places()).items()
+    wire = await servers.connect(address)
     try:
 
         async def ask(times: int) -> None:
             for _ in range(times):
-                await wire.call("GET", "bench-nothing")
+                await wire.call("GET", f"{tag(partitions[0])}bench-nothing")
 
         yield Floor("GET of a key that is not there", ask)
     finally:

@@ -171,6 +171,8 @@ class Following:
                 # Those that are followed go on: what a server says of itself is what counts.
                 if not self.ready.is_set():
                     self.error = str(error)
+            except Exception:  # it goes on asking: nobody else would
+                logger.exception("asking where the engine is failed")
             await asyncio.sleep(_PLACES_AT_MOST_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PLACES_SECONDS if self.servers.moves else None):

@@ -127,6 +127,8 @@ class Link:
             self.look(connection, *args)
         else:
             self.give_up()
+            if kind == "refused":
+                self.refused()
 
     def invalidated(self, objects: tuple[str, ...], mark: Mark) -> None:
         self.follower.invalidated(objects, mark)
@@ -247,6 +249,9 @@ class Link:
 
     def lost(self) -> None:
         self.follower.lost()
+
+    def refused(self) -> None:
+        self.follower.moved()
 
     def _again(self) -> None:
         pause = self.follower.backoff(self.node.random.random())
