@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -64,7 +65,7 @@ class Postgres:
             arguments += ["-c", setting]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(argument) for argument in arguments], stdout=log, stderr=log, **self._as_user()
+                [str(argument) for argument in arguments], stdout=log, stderr=log, **self.as_user()
             )
         deadline = time.monotonic() + 60
         while True:
@@ -133,10 +134,10 @@ class Postgres:
         shutil.copytree(self.data, other)
 
     def _run(self, arguments: list[object]) -> None:
-        subprocess.run([str(one) for one in arguments], check=True, capture_output=True, **self._as_user())
+        subprocess.run([str(one) for one in arguments], check=True, capture_output=True, **self.as_user())
 
     @staticmethod
-    def _as_user() -> dict[str, object]:
+    def as_user() -> dict[str, Any]:
         return {"user": "nobody", "extra_groups": []} if os.getuid() == 0 else {}
 
 

@@ -8,7 +8,10 @@ import itertools
 import os
 import random
 import shutil
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -31,7 +34,8 @@ from sessile.kernel.session import SessionKind
 from sessile.kernel.token import TokenKind, digest, new_token
 from sessile.stores.postgres import PostgresStore
 from sessile.stores.protocol import End
-from tests.engines import Postgres, new_postgres
+from tests.conftest import need
+from tests.engines import Postgres, free_port, new_postgres
 
 # ruff: noqa: ASYNC110 - what is waited for is the engine's, and sets no event
 
@@ -204,6 +208,80 @@ async def test_a_pooler_that_swallows_announcements_is_found_out(postgres: Postg
             await trusted(authority)
             assert await authority.check(issued.token)
             assert authority.peek(issued.token) is not None
+
+
+@contextlib.contextmanager
+def pooler(engine: Postgres, mode: str) -> Iterator[int]:
+    """A PgBouncer before the engine, with few connections to it that everybody shares; its port."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        need("PgBouncer", "apt-get install pgbouncer")
+    port = free_port()
+    folder = engine.folder / f"pooler-{port}"
+    folder.mkdir()
+    (folder / "users").write_text('"sessile" ""\n')
+    (folder / "ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={engine.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {folder}/users\n"
+        f"pool_mode = {mode}\ndefault_pool_size = 3\nlogfile = {folder}/log\n"
+    )
+    if os.getuid() == 0:
+        for path in (folder, *folder.iterdir()):
+            shutil.chown(path, "nobody")
+    process = subprocess.Popen([program, "-q", str(folder / "ini")], **engine.as_user())
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+async def test_behind_pgbouncer_in_transaction_mode(postgres: Postgres, url: str) -> None:
+    """Review 3: the connection that listens is another one at every statement. That is found out, by a try and not by a
+    setting: every check asks the engine, and nobody is let in late. With the engine's own address beside, checks are
+    from memory, and all else goes through the pooler."""
+    with pooler(postgres, "transaction") as port:
+        pooled = url.replace(f":{postgres.port}/", f":{port}/")
+        async with opened(pooled) as authority, opened(url) as other:
+            issued = [await authority.begin("alice", method="password") for _ in range(3)]
+            assert [bool(await authority.check(each.token)) for each in issued * 10] == [True] * 30
+            assert authority.peek(issued[0].token) is None, "from memory nothing is answered"
+            (said,) = [each for each in await store(authority).health() if each.check == "announcements"]
+            assert (said.level, "listen=" in said.cure) == ("warn", True)
+            await other.revoke(session=issued[0].active.session.id, cause="lost")
+            assert not await authority.check(issued[0].token)
+            assert await authority.check(issued[1].token)
+            await authority.revoke(principal="alice", cause="lost")
+            assert not await other.check(issued[1].token)
+        async with (
+            opened(f"{pooled}&listen={quote(url.partition('?')[0], safe='')}") as authority,
+            opened(url) as other,
+        ):
+            again = await authority.begin("alice", method="password")
+            await trusted(authority)
+            assert await authority.check(again.token)
+            assert authority.peek(again.token) is not None
+            assert "announcements" in [each.check for each in await store(authority).health() if each.level == "ok"]
+            await other.revoke(session=again.active.session.id, cause="lost")
+            assert authority.peek(again.token) is None
+
+
+async def test_what_the_doctor_says_of_an_engine(postgres: Postgres, url: str) -> None:
+    """Review 1: settings under which it may forget what it acknowledged (this engine runs without fsync)."""
+    async with opened(url) as authority:
+        found = {each.check: each for each in await store(authority).health()}
+        assert found["durable"].level == "fail"
+        assert found["standbys"].level == found["announcements"].level == found["queue"].level == "ok"
+    async with opened(url) as authority:
+        address = store(authority).address
+        address.quorum = True
+        (standbys,) = [each for each in await store(authority).health() if each.check == "standbys"]
+        assert standbys.level == "fail"
+        assert "ANY 1" in standbys.cure
 
 
 class Deaf:

@@ -56,6 +56,7 @@ async def doctor(cli: Cli) -> None:
     if not any(finding.level == "fail" for finding in findings):
         async with cli.authority() as authority:
             findings += [finding async for finding in _contents(authority, cli.url)]
+            findings += await _engine(authority)
             if cli.elsewhere is not None:
                 findings += [finding async for finding in _sessions(authority, cli)]
     failed = any(finding.level == "fail" for finding in findings)
@@ -205,6 +206,17 @@ async def _mail(authority: Authority) -> Finding:
             "mail", "warn", f"{count(waiting, 'mail')} wait", "see the server's log: what is refused, and why"
         )
     return Finding("mail", "ok", f"the mail server answers; {count(waiting, 'mail')} to send")
+
+
+async def _engine(authority: Authority) -> list[Finding]:
+    """PostgreSQL, where the sessions are in it."""
+    if authority.store.local or authority.store.partitioned:
+        return []
+    from sessile.stores.postgres import PostgresStore  # its driver is an extra
+
+    store = authority.store
+    assert isinstance(store, PostgresStore)  # noqa: S101 - no other is neither
+    return [Finding(*told) for told in await store.health()]
 
 
 async def _key(authority: Authority, database: str) -> Finding:

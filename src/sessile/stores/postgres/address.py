@@ -27,7 +27,8 @@ class Address(msgspec.Struct):
     schema: str
     quorum: bool
     pooled: bool
-    """Statements are not prepared: each may reach another connection of the engine's."""
+    """Statements are not prepared: each may reach another connection of the engine's. It is so if the URL says
+    `listen=`, or if it was found out."""
     shown: str
     """For logs and errors."""
     host: int = 0

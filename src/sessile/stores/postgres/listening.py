@@ -79,7 +79,8 @@ class Listener:
         self._nonces: dict[str, asyncio.Future[None]] = {}
         self._warned: str | None = None
         self._raised_seen: str | None = None
-        self._complaint = ""
+        self.complaint = ""
+        """Why the engine is not followed, or not listened to."""
         self.life: str | None = None
         """The engine's life that was looked at: what is read from another one does not count."""
         self.delta = 0
@@ -141,14 +142,16 @@ class Listener:
                     " name the engine's own address with listen=postgresql://… for checks from memory"
                 )
                 self.strict = True
+                # What is prepared on one of the engine's connections is not there on the next.
+                self._address.pooled = True
                 await self._vet(connection)
                 await self._stay_strict()
                 return
             self.strict = False
             await connection.execute(b"PREPARE " + _PING + b" AS " + self._facts_sql)
             await self._vet(connection)
-        if self._complaint:
-            self._complaint = ""
+        if self.complaint:
+            self.complaint = ""
             logger.info("following PostgreSQL at %s", self._address.shown)
         await self._read(connection)
 
@@ -347,8 +350,8 @@ class Listener:
                 connection.pgconn.finish()
 
     def _complain(self, text: str) -> None:
-        if text != self._complaint:
-            self._complaint = text
+        if text != self.complaint:
+            self.complaint = text
             logger.warning("%s", text)
 
 

@@ -20,9 +20,11 @@ from sessile.kernel.event import SYSTEM
 from sessile.kernel.session import SessionKind
 from sessile.near import NearCache
 from sessile.stores import fork, limits
+from sessile.stores.health import Finding
 from sessile.stores.postgres import reading
 from sessile.stores.postgres.address import parse
 from sessile.stores.postgres.engine import said, translated
+from sessile.stores.postgres.health import examine
 from sessile.stores.postgres.listening import Listener
 from sessile.stores.postgres.schema import prepare
 from sessile.stores.postgres.transaction import Transaction
@@ -153,7 +155,8 @@ class PostgresStore(SQLStore):
             self._running = None
             await running.close()
             if isinstance(error, TimeoutError):
-                raise StoreUnavailable(f"PostgreSQL at {self.address.shown} cannot be followed") from None
+                why = running.listener.complaint or f"PostgreSQL at {self.address.shown} cannot be followed"
+                raise StoreUnavailable(why) from None
             raise
         fork.watch(self)
 
@@ -273,6 +276,12 @@ class PostgresStore(SQLStore):
             # Its announcement is on its way as well; for this node it is in force at once.
             self.follower.invalidated(done.announced)
         return done
+
+    async def health(self) -> list[Finding]:
+        """How the engine is set up, what is wrong first. Raises StoreUnavailable."""
+        deaf = (await self._ready()).listener.strict
+        found = await self._list(lambda db, _: examine(db, self.address, deaf))
+        return sorted(found, key=lambda finding: ("fail", "warn", "ok").index(finding.level))
 
     async def raise_everyone(self, life: str, raised: str) -> None:
         """End everybody's sessions, because the engine went back in time; once, whichever node is first."""

@@ -194,7 +194,7 @@ class Threads:
         if found is None or not found[0] or (life is not None and found[0] != life):
             self._drop()  # the next one is to whom is followed by then
             raise StoreUnavailable("this PostgreSQL was started anew or is a standby: it is looked at first")
-        if self._address.quorum and not is_majority(found[2]):
+        if self._address.quorum and sql is self._write and not is_majority(found[2]):
             raise StoreUnavailable(f"synchronous_standby_names = '{found[2]}' is no majority")
         return datetime_of(found[1])
 

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
 
+from sessile.stores.health import Finding
 from sessile.stores.redis.wire import Refused, Wire, info_field
 
 _ROOM = 1 << 20
 """Bytes that may wait for a node which is slow for a moment."""
-
-
-class Finding(NamedTuple):
-    check: str
-    level: Literal["ok", "warn", "fail"]
-    found: str
-    cure: str = ""
 
 
 async def examine(wire: Wire, *, members: int) -> list[Finding]:

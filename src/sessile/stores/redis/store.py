@@ -24,6 +24,7 @@ from sessile.kernel.token import partition_of_digest
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
 from sessile.stores import fork
+from sessile.stores.health import Finding
 from sessile.stores.limits import COMPLAIN_SECONDS, START_SECONDS
 from sessile.stores.protocol import (
     PAGE,
@@ -44,7 +45,7 @@ from sessile.stores.redis import beginning, ending, erasing, journal, listing, r
 from sessile.stores.redis.applying import Applying
 from sessile.stores.redis.engine import Change, Engine
 from sessile.stores.redis.following import Following
-from sessile.stores.redis.health import Finding, examine
+from sessile.stores.redis.health import examine
 from sessile.stores.redis.journal import SQLDirectory
 from sessile.stores.redis.layout import tag
 from sessile.stores.redis.leases import RedisLeases
@@ -63,7 +64,6 @@ DELTA = timedelta(milliseconds=500)
 """Δ of a new store."""
 _AGAIN_SECONDS = 1.0
 _ID_FACT = "directory id"
-
 
 
 class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks):
