@@ -47,6 +47,8 @@ CROWD_BOUND = 1.5
 
 LIVE_GOAL = 1.0
 """Seconds, at the 99th percentile."""
+PAGE_GOAL = 100.0
+"""Milliseconds of the server for a page of the console, at the median."""
 
 
 @dataclass
@@ -231,12 +233,32 @@ def show_live(quick: bool, as_json: bool) -> None:
     print(f"  {'met' if met else 'NOT MET'}: goal below {LIVE_GOAL:.0f} s")
 
 
+def show_console(quick: bool, as_json: bool) -> None:
+    from bench.console import EACH, measure_console
+
+    principals = 2_000 if quick else 100_000
+    with tempfile.TemporaryDirectory(prefix="sessile-bench-") as folder:
+        found = asyncio.run(measure_console(Path(folder), principals, 5 if quick else 25))
+    if as_json:
+        print(json.dumps({"principals": principals, "sessions": principals * EACH, "goal_ms": PAGE_GOAL, "ms": found}))
+        return
+    print(f"The console's pages on SQLite, {principals:,} principals with {EACH} sessions and {EACH} events each:")
+    for page, ms in found.items():
+        print(
+            f"  {page:48} median {ms:7.1f} ms  {'met' if ms < PAGE_GOAL else 'NOT MET'}: goal below {PAGE_GOAL:.0f} ms"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
     parser.add_argument("--live", action="store_true", help="how fast open tabs leave, instead (needs Chromium)")
+    parser.add_argument("--console", action="store_true", help="how long the console's pages take, instead")
     arguments = parser.parse_args()
+    if arguments.console:
+        show_console(arguments.quick, arguments.json)
+        return
     if arguments.live:
         show_live(arguments.quick, arguments.json)
         return

@@ -22,7 +22,7 @@ ORIGIN = "https://localhost"
 
 
 async def load(path: Path, principals: int) -> None:
-    """Fill an empty database: `EACH` live sessions for each principal, one event for each tenth principal."""
+    """Fill an empty database: `EACH` live sessions for each principal, and an event for the beginning of each."""
     async with Authority(f"sqlite:///{path}", policy=Policy.aal1()) as authority:
         seed = (await authority.begin("person", method="password")).active.session
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -42,11 +42,20 @@ async def load(path: Path, principals: int) -> None:
             # Names of our own.
             principal=f"(SELECT name FROM principal WHERE uid = 'prn_' || {tenth})",  # noqa: S608
         )  # fmt: skip
+        (event,) = db.execute("SELECT max(seq) FROM event").fetchone()
+        begun, at = "session.begun", int(time.time() * 1_000_000)
+        _copy(
+            db, "event", "seq", event, principals * EACH,
+            seq="s.seq + 1 + n.i", uid=f"'prn_' || {tenth}", session=f"'ses_0' || {one}",
+            # Over a month, up to now; one in a thousand is of another name.
+            at=f"{at} - ({principals * EACH} - n.i) * (2592000000000 / {principals * EACH})",
+            name=f"CASE n.i % 1000 WHEN 0 THEN 'principal.revoked' ELSE '{begun}' END",
+        )  # fmt: skip
         db.execute("COMMIT")
 
 
-def _copy(db: sqlite3.Connection, table: str, key: str, value: str, times: int, **changed: str) -> None:
-    columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[1] != "seq"]
+def _copy(db: sqlite3.Connection, table: str, key: str, value: str | int, times: int, **changed: str) -> None:
+    columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})") if row[1] != "seq" or "seq" in changed]
     db.execute(
         "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"  # noqa: S608 - names of our own
         f" INSERT INTO {table} ({', '.join(columns)})"
@@ -76,6 +85,15 @@ async def measure_console(folder: Path, principals: int, rounds: int) -> dict[st
             f"{CONSOLE}/principals/person5/disable",
             f"{CONSOLE}/sessions/{some}",
             f"{CONSOLE}/sessions/{some}/revoke",
+            f"{CONSOLE}/sessions/{some}/contain",
+            f"{CONSOLE}/overview",
+            f"{CONSOLE}/audit",
+            f"{CONSOLE}/audit?about=endings",
+            f"{CONSOLE}/audit?about=threats",
+            f"{CONSOLE}/audit?principal=person5&since=day",
+            f"{CONSOLE}/audit?about=sign_ins&since=hour",
+            f"{CONSOLE}/containments",
+            f"{CONSOLE}/policies",
         ):
             each = []
             for _ in range(rounds):

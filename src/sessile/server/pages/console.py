@@ -29,7 +29,7 @@ from sessile.web.access import Access
 CONSOLE: Final = "/console"
 router = APIRouter(prefix=CONSOLE)
 
-PRINCIPALS: Final = 50
+PRINCIPALS: Final = 25
 """Rows of a page; each costs a look at its sessions."""
 ROOTS: Final = 20
 _COUNTED: Final = 1000

@@ -40,6 +40,8 @@ SELECT s.kind, s.everyone, count(*) FROM session s LEFT JOIN principal p ON p.ui
 WHERE s.ended IS NULL AND s.expires > ? AND (s.uid IS NULL OR (p.epoch = s.epoch AND p.status = 'active'))
 GROUP BY s.kind, s.everyone
 """
+# Said so, and not as «not deleted», SQLite chooses the index that has all that a search looks at.
+_THERE = ", ".join(f"'{status}'" for status in Status if status is not Status.DELETED)
 _LARGEST = 2**62
 _HOUR = 3_600_000_000
 """Microseconds."""
@@ -113,12 +115,12 @@ def list_principals(
     db: Db, kind: PrincipalKind | None, search: str, owner: str | None, after: str | None, limit: int
 ) -> Page[Principal]:
     limit = max(1, min(limit, MOST))
-    where, values = ["status <> 'deleted'", "name > ?"], [after or ""]
+    where, values = [f"status IN ({_THERE})", "name > ?"], [after or ""]
     for condition, wanted in (("kind = ?", kind), ("owner = ?", owner), ("instr(name, ?) > 0", search or None)):
         if wanted is not None:
             where.append(condition)
             values.append(str(wanted))
-    # The inner look needs only an index of names: that is what makes a search among very many quick.
+    # The inner look needs only the index `principal_search`: that is what makes a search among very many quick.
     inner = f"SELECT uid FROM principal WHERE {' AND '.join(where)} ORDER BY name LIMIT ?"  # noqa: S608 - names of our own
     rows = db.execute(f"{_PRINCIPAL} uid IN ({inner}) ORDER BY name", (*values, limit + 1)).fetchall()
     found = [principal for row in rows[:limit] if (principal := principal_of(row)) is not None]
