@@ -8,6 +8,7 @@ import email.policy
 import re
 import socket
 import ssl
+import threading
 import warnings
 from collections.abc import Coroutine, Iterator
 from email import message_from_bytes
@@ -28,6 +29,7 @@ class Post:
         self.refuse: dict[str, str] = {}
         self.user = user
         self.port = 0
+        self.arrived = threading.Event()
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -41,8 +43,10 @@ class Post:
         assert isinstance(envelope.content, bytes)
         message = message_from_bytes(envelope.content, policy=email.policy.default)
         message["X-From"], message["X-To"] = envelope.mail_from, ", ".join(envelope.rcpt_tos)
-        message["X-TLS"] = "yes" if session.ssl is not None else "no"
+        wrapped = server.transport is not None and server.transport.get_extra_info("ssl_object") is not None
+        message["X-TLS"] = "yes" if wrapped else "no"
         self.mails.append(message)
+        self.arrived.set()
         return "250 taken"
 
     def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
@@ -59,7 +63,7 @@ class Post:
 def text(message: EmailMessage) -> str:
     found = message.get_content()
     assert isinstance(found, str)
-    return found
+    return found.replace("\r\n", "\n")
 
 
 def link(message: EmailMessage, part: str) -> str:
@@ -71,9 +75,9 @@ def link(message: EmailMessage, part: str) -> str:
 class _Listening(Controller):
     """On a port that is ours from the beginning."""
 
-    def __init__(self, handler: Post, **options: Any) -> None:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        super().__init__(handler, hostname="127.0.0.1", port=self._socket.getsockname()[1], **options)
+    def __init__(self, handler: Post, host: str, **options: Any) -> None:
+        self._socket = socket.create_server((host, 0))
+        super().__init__(handler, hostname=host, port=self._socket.getsockname()[1], **options)
 
     def _create_server(self) -> Coroutine[Any, Any, asyncio.AbstractServer]:
         return self.loop.create_server(self._factory_invoker, sock=self._socket, ssl=self.ssl_context)
@@ -81,14 +85,18 @@ class _Listening(Controller):
 
 @contextlib.contextmanager
 def post(
-    *, user: tuple[bytes, bytes] | None = None, tls: ssl.SSLContext | None = None, at_once: bool = False
+    *,
+    host: str = "127.0.0.1",
+    user: tuple[bytes, bytes] | None = None,
+    tls: ssl.SSLContext | None = None,
+    at_once: bool = False,
 ) -> Iterator[Post]:
     """`tls`: offered by STARTTLS, or spoken from the first byte (`at_once`)."""
     handler = Post(user)
     # It would rather not take a password without TLS: here it never leaves the machine.
     warnings.filterwarnings("ignore", "Requiring AUTH while not requiring TLS", UserWarning)
     controller = _Listening(
-        handler, ssl_context=tls if at_once else None,
+        handler, host, ssl_context=tls if at_once else None,
         tls_context=None if at_once else tls, require_starttls=tls is not None and not at_once,
         authenticator=handler.authenticate if user is not None else None, auth_required=user is not None,
         auth_require_tls=False, ready_timeout=30,

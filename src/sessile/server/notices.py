@@ -18,6 +18,7 @@ from sessile.kernel.assurance import Method
 from sessile.kernel.event import Event, EventName
 from sessile.kernel.ids import new_id
 from sessile.kernel.principal import PrincipalKind, Status
+from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client
 from sessile.server.settings import Mail as MailSettings
 from sessile.server.texts_mail import MAILS
@@ -74,6 +75,8 @@ class Notices:
             return True
         if event.name not in MAILS.notices:
             return False
+        if event.name is EventName.SESSION_REVOKED:
+            return event.cause == Reason.REPLAYED
         if event.name not in (EventName.SIGN_IN_FAILED, EventName.GUESSING):
             return True
         if not _counts(event):

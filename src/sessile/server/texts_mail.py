@@ -67,10 +67,15 @@ class Mails:
                     "A link for a new password was made",
                     "An operator made a link with which a new password can be set for your account {where}.",
                 ),
-                "session.replayed": Notice(
+                "session.revoked": Notice(
                     "A session of yours may have been stolen",
                     "An old token of one of your sessions was used {where}. This can mean that somebody copied it:"
                     " the session is over.",
+                ),
+                "session.replayed": Notice(
+                    "A session of yours may have been stolen",
+                    "An old token of one of your sessions was used {where}. This can mean that somebody copied it,"
+                    " or that a browser went back to an older state: the token is void, the session goes on.",
                 ),
                 "device.added": Notice(
                     "New sign-in", "Somebody signed in to your account on a device that was not used before, {where}."
