@@ -114,7 +114,8 @@ class SessileMiddleware:
                 return
         result: Active | Denied = denied
         if token is not None:
-            touch = self._is_act(scope["path"], headers)
+            # A budget counts an agent's every call, whatever it says of it.
+            touch = bearer or self._is_act(scope["path"], headers)
             active = self._peek(token, touch=touch)
             result = active if active is not None else await self._check(token, scope, touch)
         access = self._access(scope, token, result, bearer)
@@ -204,7 +205,7 @@ class SessileMiddleware:
             await refuse_handshake(scope, receive, send, problem.cross_site(verdict.reason))
             return
         # No act of a person: scripts open sockets, and open them again.
-        result = denied if token is None else await self._check(token, scope, False)
+        result = denied if token is None else await self._check(token, scope, bearer)
         access = self._access(scope, token, result, bearer)
         if not self._local and not bearer:
             access = await self._loaded(access, scope, token, bearer)

@@ -193,7 +193,8 @@ class Front(asgi.SessileMiddleware):
         scope: dict[str, Any] = {"headers": list(headers.items()), "client": peer}
         result: Active | Denied = denied
         if token is not None:
-            touch = self._is_act(path, headers)
+            # A budget counts an agent's every call, whatever it says of it.
+            touch = bearer or self._is_act(path, headers)
             active = self._peek(token, touch=touch)
             result = active if active is not None else wait(self._check(token, scope, touch))
         return self.admitted(scope, token, result, bearer)

@@ -110,8 +110,9 @@ async def test_a_budget_is_429_with_retry_after(world: World) -> None:
     set_ = await alice.put(path, json={"per_minute": 3})
     assert (set_.status_code, set_.json()["per_minute"]) == (200, 3)
     a = await world.bearing(agent.token)
-    for _ in range(3):
-        assert (await a.get("/api/v1/session")).status_code == 200
+    # Whatever an agent says of its calls, they are counted.
+    for headers in ({}, {"Sessile-Activity": "none"}, {"Accept": "text/event-stream"}):
+        assert (await a.get("/api/v1/session", headers=headers)).status_code == 200
     over = await a.get("/api/v1/session")
     is_problem(over, 429, "over_budget", "retry")
     assert 0 < int(over.headers["retry-after"]) <= 60
