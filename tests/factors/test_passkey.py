@@ -278,6 +278,10 @@ async def test_several_and_each_with_a_fresh_proof_only(world: World) -> None:
     with pytest.raises(Refused) as refused:
         await world.passkeys.registration_options(issued.active)
     assert refused.value.denied.reason is Reason.STALE_AUTHENTICATION
+    with_password = await world.authority.elevate(issued.active, method=Method.PASSWORD)
+    with pytest.raises(Refused, match="second factor") as refused:
+        await world.passkeys.registration_options(with_password.active)
+    assert refused.value.denied.reason is Reason.STALE_AUTHENTICATION
     delegated = await world.authority.delegate((await world.sign_in(laptop)).active, to="agent:a", scopes={"x"})
     with pytest.raises(Conflict):
         await world.passkeys.step_up_options(delegated.active)

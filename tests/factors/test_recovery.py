@@ -111,6 +111,9 @@ async def test_they_are_shown_in_a_strong_and_fresh_session_only(world: World) -
     with pytest.raises(Refused) as refused:
         await world.recovery.make(strong.active)
     assert refused.value.denied.reason is Reason.STALE_AUTHENTICATION
+    with_password = await world.authority.elevate(strong.active, method=Method.PASSWORD)
+    with pytest.raises(Refused, match="second factor"):
+        await world.recovery.make(with_password.active)
 
 
 async def test_it_is_read_as_people_write_it_and_new_ones_replace_the_old(world: World) -> None:

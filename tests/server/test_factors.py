@@ -250,10 +250,20 @@ async def test_an_operator_without_the_second_factor_is_sent_for_it(world: World
     other = await world.holding(issued, headers=BROWSER)
     world.clock.advance(6 * MINUTE)
     goes(await strong.get("/account/factors/totp"), "/account/step-up")
+    only = await strong.get("/account/step-up?with=password")
+    assert ('name="code"' in only.text, 'name="password"' in only.text) == (True, False)
+    goes(await strong.submit("/account/step-up", password=PASSWORD), "/account/factors/totp")
+    goes(await strong.get("/account/factors/totp"), "/account/step-up")
+    world.clock.advance(STEP)
+    shown = code(secret, world.clock.now())
+    goes(await strong.submit("/account/step-up", code=shown), "/account/factors/totp")
+    assert (await strong.get("/account/factors/totp")).status_code == 200
+    world.clock.advance(6 * MINUTE)
+    goes(await strong.get("/console/everyone/revoke"), "/account/step-up")
     both = await strong.get("/account/step-up")
     assert "Use a code of your app instead" in both.text
     assert 'name="code"' in (await strong.get("/account/step-up?with=totp")).text
-    goes(await strong.submit("/account/step-up", password=PASSWORD), "/account/factors/totp")
+    goes(await strong.submit("/account/step-up", password=PASSWORD), "/console/everyone/revoke")
     assert (await other.get("/account")).status_code == 200
 
 

@@ -1,7 +1,7 @@
 """The factors that a person has besides a password: to show, to rename, to remove, and who may.
 
-Adding and removing a factor needs a fresh authentication, and both factors of whoever has two: a session alone,
-stolen or left open, changes none (NIST SP 800-63B-4, 4.1.2.1; ASVS V7.5.1).
+Adding and removing a factor needs a fresh authentication, and by the second factor of whoever has one: a session alone,
+stolen or left open, changes none, nor does one with the password (NIST SP 800-63B-4, 4.1.2.1; ASVS V7.5.1).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, Requirement, demand
 from sessile.kernel.event import Actor, Event, EventName, actor_of
 from sessile.kernel.reason import Reason
-from sessile.kernel.session import Client, SessionKind
+from sessile.kernel.session import Client, Session, SessionKind
 from sessile.receipt import Receipt
 from sessile.stores.protocol import Credential, End
 
@@ -127,10 +127,12 @@ class Factors:
         session = active.session
         if session.kind is not SessionKind.BROWSER or session.uid is None:
             raise _refused(active, "factors are for people's own sessions")
-        needed = Requirement(fresh=FRESH, assurance=2 if await self.of(session.uid) else 0)
-        denied = demand(session, needed, self.authority.clock.now())
+        now, has = self.authority.clock.now(), bool(await self.of(session.uid))
+        denied = demand(session, Requirement(fresh=FRESH, assurance=2 if has else 0), now)
         if denied is not None:
             raise Refused("changing how you sign in needs a fresh proof that it is you: step up first", denied)
+        if has:
+            demand_factor(session, now)
         return session.uid
 
     async def room(self, uid: str) -> None:
@@ -258,6 +260,17 @@ class Factors:
         if not found:
             raise NotFound(_NONE)
         return found[0]
+
+
+def demand_factor(session: Session, now: datetime) -> None:
+    """Raises Refused: nothing but a password proved the person in the last `FRESH`. Whoever stole a session and knows
+    the password binds no factor with that (ASVS V7.5.1).
+    """
+    for event in session.authentications:
+        if event.method not in (Method.PASSWORD, Method.FEDERATED) and now - event.at < FRESH:
+            return
+    denied = Denied(reason=Reason.STALE_AUTHENTICATION, session=session.id, at=session.authenticated)
+    raise Refused("this needs a fresh proof by your second factor: step up with that, not with the password", denied)
 
 
 def is_over(stored: Stored, now: datetime) -> bool:

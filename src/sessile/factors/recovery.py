@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from sessile.errors import Conflict, Refused, SessileError
-from sessile.factors.enrolled import FRESH, Factors
+from sessile.factors.enrolled import FRESH, Factors, demand_factor
 from sessile.factors.throttle import LINK, SESSION
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied, Requirement, demand
@@ -95,9 +95,11 @@ class RecoveryCodes:
         session = active.session
         if session.kind is not SessionKind.BROWSER or session.uid is None:
             raise Refused("recovery codes are for people's own sessions", Denied(reason=Reason.OUT_OF_SCOPE))
-        denied = demand(session, Requirement(fresh=FRESH, assurance=2), self._authority.clock.now())
+        now = self._authority.clock.now()
+        denied = demand(session, Requirement(fresh=FRESH, assurance=2), now)
         if denied is not None:
             raise Refused("recovery codes stand in for a second factor: prove yourself with it first", denied)
+        demand_factor(session, now)
         return session.uid
 
     async def make(self, active: Active, *, client: Client | None = None) -> Codes:

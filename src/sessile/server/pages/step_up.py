@@ -43,7 +43,7 @@ async def ask(
     request: Request, server: Ours, active: SteppingUp, here: CurrentAccess,
     chosen: Annotated[Way | None, Query(alias="with")] = None,
 ) -> Response:  # fmt: skip
-    ways = await _ways(server, active)
+    ways = await _ways(server, active, remembered(request))
     if not ways:
         return page(request, "second_factor.html", active=active)
     return _form(request, server, here, active, ways, chosen)
@@ -53,7 +53,7 @@ async def ask(
 async def step_up(
     request: Request, server: Ours, active: SteppingUp, here: CurrentAccess, form: CheckedForm
 ) -> Response:
-    ways: list[Way] = await _ways(server, active) or ["password"]
+    ways: list[Way] = await _ways(server, active, remembered(request)) or ["password"]
     chosen: Way = next((way for name, way in _FIELDS.items() if name in form), "password")
     try:
         issued, replacement = await _prove(server, active, chosen, form, here.client)
@@ -97,7 +97,7 @@ def step_up_first(request: Request, here: Access, purpose: str, path: str, **typ
     return response
 
 
-async def _ways(server: Server, active: Active) -> list[Way]:
+async def _ways(server: Server, active: Active, path: str | None) -> list[Way]:
     """How this session can prove its person, the one that helps most first. None: a second factor is to be set up."""
     factors = second_factors(await server.factors.of(active.session.uid or ""))
     below = await _below_policy(server, active)
@@ -107,6 +107,10 @@ async def _ways(server: Server, active: Active) -> list[Way]:
     if not factors and below and _fresh(server, active):
         return []
     own: list[Way] = [_WAYS[method] for method in factors]
+    if own and path is not None and path.startswith(SET_UP):
+        # Only by a factor that one has does one change those (`enrolled.demand_factor`).
+        codes = await server.recovery_codes.of(active.session.uid or "") is not None
+        return [*own, "recovery_code"] if codes else own
     return [*(way for way in own if way == "passkey"), "password", *(way for way in own if way != "passkey")]
 
 
