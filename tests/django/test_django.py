@@ -147,6 +147,18 @@ def test_a_user_that_is_switched_off_is_disabled(authority: SyncAuthority, alice
     assert who(browser) == "alice"
 
 
+def test_a_principal_that_is_disabled_elsewhere_cannot_log_in(
+    authority: SyncAuthority, alice: User, browser: Client
+) -> None:
+    log_in(browser)
+    authority.disable("alice", cause="offboarded")
+    assert who(browser) == ""
+    answer = log_in(browser)
+    assert (answer.status_code, answer.json()["reason"]) == (401, "disabled")
+    assert who(browser) == ""
+    assert browser.get("/async").status_code == 401
+
+
 def test_a_user_that_is_renamed_or_deleted_leaves_no_session(
     authority: SyncAuthority, alice: User, browser: Client
 ) -> None:
