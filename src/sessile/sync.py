@@ -25,6 +25,8 @@ from sessile.errors import StoreUnavailable
 from sessile.kernel.decide import NOTHING_MORE, Active, Denied, Requirement
 from sessile.kernel.principal import Principal
 from sessile.kernel.session import Client
+from sessile.nhi.budgets import Budgets
+from sessile.nhi.traces import Traces
 from sessile.signing_in import SignIn
 
 P = ParamSpec("P")
@@ -221,10 +223,13 @@ class SyncAuthority:
     set_policy = waits(Authority.set_policy, "authority")
 
     def _after_fork(self) -> None:
-        """Closed, as far as this process knows: the next call opens it on a loop of its own."""
-        _ABANDONED.append(dict(vars(self.authority)))
-        self.authority._upkeep = None
-        self.authority._opening = asyncio.Lock()
+        """Closed, as far as this process knows: the next call opens it on a loop of its own. What was counted in the
+        parent is the parent's to report, and a lock of then may be held by a thread that stayed there."""
+        authority = self.authority
+        _ABANDONED.append(dict(vars(authority)))
+        authority._upkeep = None
+        authority._opening = asyncio.Lock()
+        authority.traces, authority.budgets = Traces(authority.clock), Budgets(authority.clock)
 
 
 @contextlib.contextmanager
