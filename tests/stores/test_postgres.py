@@ -23,7 +23,7 @@ import pytest
 
 from sessile import Authority, Policy
 from sessile.asgi import CookieSpec, SessileMiddleware
-from sessile.errors import SessileError, StoreUnavailable
+from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import SYSTEM
 from sessile.kernel.ids import new_session_id
@@ -161,6 +161,63 @@ async def test_an_engine_that_is_away_is_no_logout(own: Postgres) -> None:
         await trusted(authority)
         await authority.revoke(session=issued.active.session.id, cause="lost")
         assert not await answered(authority, issued.token)
+
+
+async def test_start_up_waits_for_an_engine_that_is_away(own: Postgres, caplog: pytest.LogCaptureFixture) -> None:
+    own.stop()
+    authority = Authority(own.url("postgres"))
+    opening = asyncio.create_task(authority.open())
+    async with asyncio.timeout(20):
+        while not any("waiting for PostgreSQL at 127.0.0.1" in each.message for each in caplog.records):
+            await asyncio.sleep(0.01)
+    assert not opening.done()
+    assert all("sessile@" not in each.message for each in caplog.records), "where, and no more of the URL"
+    await asyncio.to_thread(own.start)
+    await opening
+    issued = await authority.begin("alice", method="password")
+    assert await authority.check(issued.token)
+    await authority.close()
+
+
+async def test_an_engine_that_is_stopped_in_its_tracks_is_503_and_no_logout(own: Postgres) -> None:
+    """Its connections stay open and nothing is answered. Until Δ has passed memory answers, after it nobody is let in,
+    nobody is signed out, and nobody is made to wait for long; then it goes on by itself."""
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await scope["sessile"].require()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with opened(own.url("postgres")) as authority:
+        app = SessileMiddleware(page, authority, cookie=CookieSpec(), allowed_hosts=["localhost"])
+        issued = await authority.begin("alice", method="password")
+        await trusted(authority)
+        transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+        cookie = {"cookie": f"__Host-sessile={issued.token}"}
+        async with httpx.AsyncClient(transport=transport, base_url="https://localhost", headers=cookie) as browser:
+            assert (await browser.get("/")).status_code == 200
+            own.pause(True)
+            try:
+                stopped = authority.clock.elapsed()
+                revoking = asyncio.create_task(authority.revoke(session=issued.active.session.id, cause="lost"))
+                while authority.clock.elapsed() <= stopped + 500_000_000:
+                    await asyncio.sleep(0.01)
+                assert not authority.store.current(authority.clock.elapsed())
+                answers = await asyncio.gather(*[browser.get("/") for _ in range(20)])
+                assert {each.status_code for each in answers} == {503}
+                assert all(int(each.headers["retry-after"]) > 0 for each in answers)
+                assert not any("set-cookie" in each.headers for each in answers)
+                assert not revoking.done(), "nothing is promised that was not acknowledged"
+            finally:
+                own.pause(False)
+            with contextlib.suppress(RevocationUncertain):
+                await revoking
+            await authority.revoke(session=issued.active.session.id, cause="lost")
+            denied = await answered(authority, issued.token)
+            assert isinstance(denied, Denied)
+            assert denied.reason is Reason.REVOKED
+            again = await authority.begin("alice", method="password")
+            assert isinstance(await answered(authority, again.token), Active), "without a restart of ours"
 
 
 async def test_a_store_that_was_restored_from_a_copy_lets_nobody_in(own: Postgres) -> None:

@@ -6,6 +6,10 @@ CONNECT_SECONDS = 3
 """Until a connection stands."""
 STATEMENT_SECONDS = 2.0
 """Until a statement is answered, waiting for locks included; the engine is told too."""
+AWAY_SECONDS = 1.0
+"""How long reads are refused at once after one was not answered: a crowd of requests is not made to wait for each."""
+REFUSED_SECONDS = 0.1
+"""And after a connection could not be made."""
 WRITE_SECONDS = 10.0
 """Until a change is committed or given up, waiting for its turn included."""
 START_SECONDS = 30.0

@@ -112,21 +112,38 @@ class Readers:
         self._room = asyncio.Semaphore(limits.CHECKS)
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
+        self._away_until = 0.0
+        """Until when nobody is made to wait again for an engine that has just not answered, by the loop's clock."""
 
     async def ask(self, question: Question, key: bytes) -> Answer:
         """Raises StoreUnavailable."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        async with self._room:
+        if self._away_until and asyncio.get_running_loop().time() < self._away_until:
+            raise StoreUnavailable("PostgreSQL does not answer: it is asked again in a moment")
+        if self._room.locked():
+            await self._wait()
+        else:
+            await self._room.acquire()
+        try:
             while self._idle:
                 # It may have broken while nobody used it: then another one is asked.
                 line = self._idle.pop()
                 try:
                     return await self._ask(line, question, key)
                 except StoreUnavailable:
-                    if not line.broken or self._closed:
+                    if line.hung or not line.broken or self._closed:
                         raise
             return await self._ask(await self._new(), question, key)
+        finally:
+            self._room.release()
+
+    async def _wait(self) -> None:
+        """For those that came before, which may be waiting for an engine that does not answer."""
+        try:
+            await asyncio.wait_for(self._room.acquire(), limits.STATEMENT_SECONDS)
+        except TimeoutError:
+            raise StoreUnavailable("PostgreSQL is too busy: try again") from None
 
     async def _ask(self, line: _Line, question: Question, key: bytes) -> Answer:
         if self._watch is None:
@@ -155,6 +172,7 @@ class Readers:
         asking = [line for line in self._all if line.since is not None]
         for line in asking:
             if line.since is not None and loop.time() - line.since > limits.STATEMENT_SECONDS:
+                self._away_until = loop.time() + limits.AWAY_SECONDS
                 line.hang_up()
         if asking:
             self._look_again()
@@ -163,6 +181,7 @@ class Readers:
         try:
             line = await _Line.open(self._address, self._questions)
         except psycopg.Error as error:
+            self._away_until = asyncio.get_running_loop().time() + limits.REFUSED_SECONDS
             raise translated(error) from error
         self._all.add(line)
         return line
@@ -215,6 +234,8 @@ class _Line:
         self._result: pq.abc.PGresult | None = None
         self._asked: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
+        self.hung = False
+        """It was given up, for it did not answer."""
         self.old = False
         """Not to be asked again, once it has answered."""
         self.since: float | None = None
@@ -301,6 +322,7 @@ class _Line:
         return self._life
 
     def hang_up(self) -> None:
+        self.hung = True
         hang_up(self._connection)
 
     def close(self) -> None:
