@@ -36,9 +36,13 @@ CatchUp = Callable[[str], Awaitable[None]]
 
 
 class Following:
-    """`heads`: the last row of the journal for each partition. `catch_up`: apply what a partition lacks of it."""
+    """`heads`: the last row of the journal for each partition. `catch_up`: apply what a partition lacks of it.
+    `learned`: told of Δ in nanoseconds whenever it is another one."""
 
-    def __init__(self, near: NearCache, clock: Clock, servers: Servers, heads: Heads, catch_up: CatchUp) -> None:
+    def __init__(
+        self, near: NearCache, clock: Clock, servers: Servers, heads: Heads, catch_up: CatchUp,
+        learned: Callable[[int], None],
+    ) -> None:  # fmt: skip
         self.clock = clock
         self.servers = servers
         self.heads = heads
@@ -49,8 +53,8 @@ class Following:
         }
         self.deadline = 0
         """Until when all partitions are trusted: the least of theirs, set in the turn in which one of them changes."""
-        self.delta = 0
-        """Δ in nanoseconds, as the last answer to a ping told; 0: none has."""
+        self._learned = learned
+        self._delta = 0
         self.ready = asyncio.Event()
         """Set while all partitions are followed."""
         self.started = asyncio.Event()
@@ -143,6 +147,11 @@ class Following:
         else:
             self.ready.clear()
         self._changed.set()
+
+    def learn_delta(self, delta: int) -> None:
+        if delta not in (0, self._delta):
+            self._delta = delta
+            self._learned(delta)
 
     def announced(self, partition: str, name: str, row: int, previous: int) -> None:
         """In the turn in which it was read, in wire order."""

@@ -194,7 +194,7 @@ class Line:
                 self._drop(partition)
                 continue
             trust = parse_delta(delta)[0].trust
-            self._whole.delta = trust or self._whole.delta
+            self._whole.learn_delta(trust)
             facts[partition] = Facts(identity, -1 if mark is None else int(mark), trust, connection=connection)
         return facts
 

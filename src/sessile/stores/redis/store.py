@@ -84,8 +84,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks):
         self, url: str, *, directory: SQLDirectory, clock: Clock, delta: timedelta = DELTA,
         patience: timedelta | None = timedelta(seconds=START_SECONDS),
     ) -> None:  # fmt: skip
-        self._first_delta = delta
-        self._told = 0
+        self.delta = delta
         self.directory = directory
         self.servers = Servers(url)
         self._clock = clock
@@ -133,16 +132,12 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks):
     async def _facts(self) -> None:
         applying = self._applying
         applying.directory_id = (await self.directory.set_fact(_ID_FACT, secrets.token_hex(8).encode())).decode()
-        nanoseconds = self._first_delta // timedelta(microseconds=1) * 1000
+        nanoseconds = self.delta // timedelta(microseconds=1) * 1000
         await self.directory.set_fact(*journal.delta_fact(Delta(nanoseconds, nanoseconds)))
-        self._told = (await self.directory.look(journal.delta)).wait
+        self._learn_delta((await self.directory.look(journal.delta)).wait)
 
-    @property
-    def delta(self) -> timedelta:
-        """As it was told last."""
-        following = self._following
-        told = (following.delta if following is not None else 0) or self._told
-        return timedelta(microseconds=told // 1000)
+    def _learn_delta(self, nanoseconds: int) -> None:
+        self.delta = timedelta(microseconds=nanoseconds // 1000)
 
     async def change_delta(self, to: timedelta) -> None:
         """Change Δ for all nodes. Returns when it holds everywhere, after the old and the new Δ.
@@ -153,7 +148,9 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks):
         await self._do(tuning.change(self._open_reach(), to, self._clock.elapsed))
 
     def _start(self) -> None:
-        self._following = Following(self._near, self._clock, self.servers, self._heads, self._applying.catch_up)
+        self._following = Following(
+            self._near, self._clock, self.servers, self._heads, self._applying.catch_up, self._learn_delta
+        )  # fmt: skip
         self._reach = Reach(self._engine, self.directory, self._applying, self._following)
         self._again = asyncio.get_running_loop().create_task(self._apply_again())
         self._forked = False
