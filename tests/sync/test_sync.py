@@ -247,6 +247,33 @@ def test_a_forked_child_has_a_loop_of_its_own(tmp_path: Path) -> None:
     assert run(FORKING, f"sqlite:///{tmp_path / 'sessile.db'}") == "done\n"
 
 
+COUNTING = """
+    import os, sys
+    from sessile import Authority
+    from sessile.kernel.budget import Budget
+    from sessile.sync import SyncAuthority
+
+    authority = SyncAuthority(Authority(sys.argv[1]))
+    active = authority.begin("alice").active
+    token = authority.delegate(active, to="agent:a", scopes=set()).token
+    authority.set_budget("agent:a", Budget(overall=1_000))
+    for _ in range(5):
+        assert authority.check(token)
+        # Forked with calls that are not reported yet; what the child does is one more.
+        if (child := os.fork()) == 0:
+            assert authority.check(token)
+            authority.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    authority.close()
+    print(authority.budget("agent:a").overall)
+"""
+
+
+def test_a_forked_child_counts_its_own_calls_only(tmp_path: Path) -> None:
+    assert run(COUNTING, f"sqlite:///{tmp_path / 'sessile.db'}") == "10\n"
+
+
 def test_a_program_that_closes_nothing_ends(tmp_path: Path) -> None:
     program = """
         import sys
