@@ -17,7 +17,7 @@ from sessile.kernel.event import EventName
 from sessile.kernel.lease import OVERDUE, EndsBy, Outcome
 from sessile.kernel.session import Tie
 from sessile.nhi.connector import ConnectorFailed, Minted
-from sessile.nhi.leases import Leases
+from sessile.nhi.leases import Leases, probe
 from sessile.nhi.outbox import AGAIN, LONGEST_RETRY
 from sessile.testing import ManualClock
 from tests.authority.asking import HOUR, MINUTE, SECOND, events, happened, rules
@@ -363,11 +363,13 @@ async def test_a_connector_that_is_gone_is_told_until_it_is_back(
     assert await leases(authority, folder=folder).work() == 1
 
 
-async def test_probing_says_what_is_wrong(authority: Authority, tmp_path: Path) -> None:
+async def test_probing_says_what_is_wrong(tmp_path: Path) -> None:
     away = Folder(tmp_path / "away")
-    held = leases(authority, away=away, here=Folder(tmp_path / "here"))
     away.goes_away()
-    assert await held.probe() == {"away": "the folder is away", "here": None}
+    assert await probe({"away": away, "here": Folder(tmp_path / "here")}) == {
+        "away": "the folder is away",
+        "here": None,
+    }
 
 
 async def test_handles_are_sealed_at_rest(tmp_path: Path, folder: Folder) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sessile.cli import audit, bench, contain, demo, doctor, factors, key, policy, revoke, serve, sessions, user
+from sessile.cli import audit, bench, contain, demo, doctor, factors, key, lease, policy, revoke, serve, sessions, user
 from sessile.cli.common import command, group
 
 app = group("Sessile: the login stays on the server, and access ends at once.")
@@ -14,6 +14,7 @@ app.add_typer(sessions.app, name="sessions")
 command(app, "revoke")(revoke.revoke)
 command(app, "contain")(contain.contain)
 app.add_typer(key.app, name="key")
+app.add_typer(lease.app, name="lease")
 app.add_typer(audit.app, name="audit")
 app.add_typer(policy.app, name="policy")
 command(app, "doctor")(doctor.doctor)

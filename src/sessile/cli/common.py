@@ -98,6 +98,12 @@ class Cli:
             raise BadUsage("--sessions is the URL of a Redis or Valkey, as redis://host:6379/0; else leave it away")
         return self.sessions
 
+    @property
+    def connectors(self) -> Path | None:
+        """The file that names the connectors of leases."""
+        named = os.environ.get("SESSILE_CONNECTORS")
+        return Path(named).absolute() if named else None
+
     def must_exist(self) -> Path:
         """The database file. An empty one is never made by a command that only acts on what is there.
 

@@ -10,9 +10,10 @@ import msgspec
 import typer
 
 from sessile.cli.common import NOT_STATED, BadUsage, Cli, bold, by, clean, count, duration, exactly, faint, minute
+from sessile.cli.lease import opened
 from sessile.kernel.containment import Fate, Reached
 from sessile.kernel.trace import ALLOWED
-from sessile.nhi.blast import Touched
+from sessile.nhi.blast import Living, Touched
 from sessile.nhi.contain import Containment
 
 _NOUN = {"browser": "session", "delegated": "delegation", "key": "key", "lease": "lease", "anonymous": "session"}
@@ -57,6 +58,11 @@ async def contain(
                 session=session, principal=principal, since=from_, cause=cause, by=by(), disable=disable,
                 dry_run=dry_run,
             )  # fmt: skip
+            if found.id is not None and found.living and cli.connectors is not None:
+                # A server would do it within a second; nobody knows here whether one runs.
+                async with opened(cli, authority) as leases:
+                    await leases.work()
+                found = await authority.containment(found.id)
     say_containment(cli, found)
 
 
@@ -88,7 +94,24 @@ def say_containment(cli: Cli, report: Containment) -> None:
         "by": receipt.by if receipt is not None else None,
     })  # fmt: skip
     for one in report.living:
-        cli.say(clean(f"Still alive: {one.id}, {one.kind} of {one.principal}, until {minute(one.until)}"))
+        cli.say(clean(f"Still alive: {_living(one)}"))
+    for lease in report.leases:
+        if lease.successor:
+            cli.say(clean(f"Rotated: {lease.shown} of {lease.connector}; its new secret waits to be taken"))
+
+
+def _living(one: Living) -> str:
+    said = [f"{one.id}, {one.kind} of {one.principal}"]
+    if one.connector is not None:
+        said.append(f"{one.shown} in {one.connector}")
+    said.append(f"until {minute(one.until)}" if one.until is not None else "until it is ended there")
+    if one.error:
+        said.append(f"last error: {one.error}")
+    if one.next_try is not None:
+        said.append(f"next try {minute(one.next_try)}")
+    if one.by_hand:
+        said.append(f"by hand: {one.by_hand}")
+    return "; ".join(said)
 
 
 def _tree(cli: Cli, sessions: tuple[Reached, ...], said: Mapping[Fate, str]) -> None:

@@ -21,6 +21,8 @@ from sessile.authority import Authority
 from sessile.cli.common import Cli, bold, clean, count, every, green, local, red, yellow
 from sessile.errors import SessileError
 from sessile.kernel.principal import OPERATOR, PrincipalKind, Status
+from sessile.nhi.connectors import NotConfigured, load
+from sessile.nhi.leases import probe
 from sessile.server.key import KeyUnusable, open_keys
 from sessile.server.mail import MailFailed, try_server
 from sessile.server.rules import beyond_standard
@@ -57,6 +59,7 @@ async def doctor(cli: Cli) -> None:
         async with cli.authority() as authority:
             findings += [finding async for finding in _contents(authority, cli.url)]
             findings += await _engine(authority)
+            findings += [finding async for finding in _leases(authority, cli.connectors)]
             if cli.elsewhere is not None:
                 findings += [finding async for finding in _sessions(authority, cli)]
     failed = any(finding.level == "fail" for finding in findings)
@@ -230,6 +233,37 @@ async def _key(authority: Authority, database: str) -> Finding:
         what, _, cure = str(error).partition(": ")
         return Finding("secret key", "fail", what, cure)
     return Finding("secret key", "ok", f"{key} fits the database and is the owner's alone")
+
+
+async def _leases(authority: Authority, connectors: Path | None) -> AsyncIterator[Finding]:
+    counts = await authority.store.statistics()
+    if counts["leases_overdue"]:
+        yield Finding(
+            "leases", "fail", f"{count(counts['leases_overdue'], 'credential')} in other systems should be over",
+            "sessile lease pending says why; a server with SESSILE_CONNECTORS, or `sessile lease work`, ends them",
+        )  # fmt: skip
+    elif counts["leases"]:
+        pending = counts["leases_pending"]
+        yield Finding(
+            "leases", "ok", f"{count(counts['leases'], 'credential')} in other systems, {pending} being ended"
+        )
+    if connectors is None:
+        if counts["leases"]:
+            yield Finding(
+                "connectors", "warn", "none are configured here", "set SESSILE_CONNECTORS, as the server has it"
+            )
+        return
+    try:
+        found = await probe(load(connectors))
+    except NotConfigured as error:
+        yield Finding("connectors", "fail", str(error), "docs/leases.md says what the file may say")
+        return
+    for name, wrong in found.items():
+        if wrong is None:
+            yield Finding(f"connector {name}", "ok", "answers, and lets us end credentials")
+        else:
+            what, _, cure = wrong.partition(": ")
+            yield Finding(f"connector {name}", "fail", what, cure)
 
 
 async def _clock(authority: Authority) -> Finding:

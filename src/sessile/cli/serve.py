@@ -46,7 +46,7 @@ def serve(
     mail, listed = Mail.from_environment(os.environ), os.environ.get("SESSILE_PASSWORD_LIST")
     settings = Settings(
         database=cli.url, sessions=cli.elsewhere, origins=tuple(origins), trusted_proxies=tuple(trusted_proxies),
-        mail=mail, password_list=Path(listed).absolute() if listed else None,
+        mail=mail, password_list=Path(listed).absolute() if listed else None, connectors=cli.connectors,
     )  # fmt: skip
     sockets = listen(host, port)
     asyncio.run(_prepare(cli, settings))
@@ -85,6 +85,14 @@ async def _prepare(cli: Cli, settings: Settings) -> None:
         await open_keys(authority.store, settings.key_path)
         if not len(await authority.store.principals(limit=1)):
             cli.note("nobody can sign in yet: sessile user add NAME --role operator")
+    if settings.connectors is not None:
+        from sessile.nhi.connectors import load
+        from sessile.nhi.leases import probe
+
+        # One that is down now does not keep anybody from signing in: what is due there waits for it.
+        for name, error in (await probe(load(settings.connectors))).items():
+            if error is not None:
+                cli.note(f"connector {name}: {error}")
 
 
 def _is_loopback(host: str) -> bool:

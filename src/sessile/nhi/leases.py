@@ -23,7 +23,7 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import TokenKind, digest, new_token
 from sessile.nhi import contain
-from sessile.nhi.connector import Connector, ConnectorFailed, Minted, Mints, Rotates
+from sessile.nhi.connector import SECONDS, Connector, ConnectorFailed, Minted, Mints, Rotates
 from sessile.nhi.outbox import Outbox, Sealing, confirmed, place
 from sessile.stores.protocol import Page
 
@@ -113,19 +113,6 @@ class Leases:
         """Do what is due now, once. Returns how many ends were confirmed. Raises StoreUnavailable."""
         await self._authority.open()
         return await self._outbox.work()
-
-    async def probe(self) -> dict[str, str | None]:
-        """Try every connector: by name, what is wrong and what would mend it; None: nothing."""
-
-        async def tried(connector: Connector) -> str | None:
-            try:
-                await connector.probe()
-            except (ConnectorFailed, ValueError) as error:
-                return str(error)
-            return None
-
-        found = await asyncio.gather(*map(tried, self.connectors.values()))
-        return dict(zip(self.connectors, found, strict=True))
 
     # -- handing out --------------------------------------------------------------------------------------------
 
@@ -324,6 +311,25 @@ class Leases:
             name=name, principal=info.principal if info else None, session=lease.session, by=actor_of(by), cause=cause,
             details={"connector": lease.connector, "shown": lease.shown, **details},
         )  # fmt: skip
+
+
+async def probe(connectors: Mapping[str, Connector]) -> dict[str, str | None]:
+    """Try connectors, and let go of them: by name, what is wrong and what would mend it; None: nothing."""
+
+    async def tried(connector: Connector) -> str | None:
+        try:
+            async with asyncio.timeout(SECONDS * 1.5):
+                await connector.probe()
+        except TimeoutError:
+            return "it does not answer in time"
+        except (ConnectorFailed, ValueError) as error:
+            return str(error)
+        finally:
+            await connector.close()
+        return None
+
+    found = await asyncio.gather(*map(tried, connectors.values()))
+    return dict(zip(connectors, found, strict=True))
 
 
 def lease_info(lease: Lease, session: SessionInfo | None, now: datetime) -> LeaseInfo:

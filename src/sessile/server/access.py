@@ -14,14 +14,17 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session
 from sessile.server.models import FACTOR_ID, SESSION_ID, Name
 from sessile.server.state import Server, server_of
-from sessile.web.access import AccessDenied
+from sessile.web.access import Access, AccessDenied
 
 FRESH: Final = Requirement(fresh=timedelta(minutes=15))
 """For ending one's own sessions (ASVS V7.5.2)."""
+FRESH_PERSON: Final = Requirement(fresh=timedelta(minutes=5))
+"""For being shown a secret."""
 FRESH_OPERATOR: Final = Requirement(fresh=timedelta(minutes=5), scopes=frozenset({OPERATOR}))
 """For what an operator does to everybody and to a principal's status."""
 SECOND_FACTOR: Final = Requirement(assurance=2, scopes=frozenset({OPERATOR}))
 """For operators who have a second factor."""
+OPERATORS: Final = Requirement(scopes=frozenset({OPERATOR}))
 BELOW_POLICY: Final = Requirement(below_policy=True)
 
 Ours = Annotated[Server, Depends(server_of)]
@@ -39,6 +42,12 @@ async def _stepping_up(here: CurrentAccess, _session: Annotated[Session, require
 async def _operator(
     here: CurrentAccess, active: CurrentActive, server: Ours, _session: Annotated[Session, require(scopes={OPERATOR})]
 ) -> Active:
+    return await meet_operator(here, active, server)
+
+
+async def meet_operator(here: Access, active: Active, server: Server) -> Active:
+    """Who holds the scope `operator`; with both factors, if they have a second one. Raises AccessDenied."""
+    await here.meet(OPERATORS)
     session = active.session
     if session.assurance < 2 and session.uid is not None and await server.factors.of(session.uid):
         # Whoever has a second factor acts on others with both.

@@ -27,20 +27,29 @@ async def own_session(server: Server, active: Active, session_id: str) -> Sessio
 
 async def own_key(server: Server, active: Active, session_id: str) -> SessionInfo:
     """A key that one handed out, or that belongs to one's own service or agent. Raises NotFound."""
-    info = await server.authority.session(session_id)
-    if info.kind is SessionKind.KEY:
-        if active.session.principal in await _people(server, info):
-            return info
-        owner = await server.authority.store.principal(name=info.principal) if info.principal else None
-        if owner is not None and owner.owner is not None and owner.owner == active.session.uid:
-            return info
-    raise NotFound(f"no key {session_id}")
+    return await _own(server, active, session_id, SessionKind.KEY)
+
+
+async def own_lease(server: Server, active: Active, session_id: str) -> SessionInfo:
+    """A lease that one handed out, or that a service or agent of one's own has. Raises NotFound."""
+    return await _own(server, active, session_id, SessionKind.LEASE)
 
 
 async def end_others(server: Server, active: Active) -> Receipt:
     """Every other session of the person, in one transaction."""
     session = active.session
     return await server.authority.end(End(uid=session.uid, cause=ENDED_OTHERS, keep=session.id), by=active)
+
+
+async def _own(server: Server, active: Active, session_id: str, kind: SessionKind) -> SessionInfo:
+    info = await server.authority.session(session_id)
+    if info.kind is kind:
+        if active.session.principal in await _people(server, info):
+            return info
+        owner = await server.authority.store.principal(name=info.principal) if info.principal else None
+        if owner is not None and owner.owner is not None and owner.owner == active.session.uid:
+            return info
+    raise NotFound(f"no {kind} {session_id}")
 
 
 async def _people(server: Server, info: SessionInfo) -> set[str | None]:

@@ -22,6 +22,7 @@ DESCRIPTION: Final = (
     " as a bearer token; refusals are RFC 9457 problem details. Lists come in pages; times are RFC 3339 in UTC,"
     " lifetimes seconds."
 )
+_LEASES: Final = {"unconfirmed": "leases", "pending": "leases_pending", "overdue": "leases_overdue"}
 _PROBLEM: Final = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}}
 _DONE: Final = {"200": "Done.", "201": "Made.", "204": "Done; there is nothing to say."}
 _ANSWERS: Final = {
@@ -76,6 +77,10 @@ async def metrics(server: Ours) -> Response:
             f"# TYPE sessile_{name}{total} {kind}",
             f"sessile_{name}{total} {counts.get(name, 0)}",
         ]
+    lines += ["# HELP sessile_leases Credentials in other systems whose end is not confirmed.",
+              "# TYPE sessile_leases gauge"]  # fmt: skip
+    # Pending: known to be over, and being ended. Overdue: for longer than it may last; alert on it.
+    lines += [f'sessile_leases{{state="{state}"}} {counts.get(name, 0)}' for state, name in _LEASES.items()]
     lines += [
         "# HELP sessile_checks_total Requests by the outcome of their check.",
         "# TYPE sessile_checks_total counter",

@@ -22,6 +22,7 @@ from sessile.factors.recovery import RecoveryRefused
 from sessile.factors.reset import SecondProofNeeded
 from sessile.factors.throttle import Throttled
 from sessile.factors.totp import CodeRefused
+from sessile.nhi.connector import ConnectorFailed
 from sessile.server.wording import TEXTS
 from sessile.web import access
 from sessile.web.problem import RETRY_AFTER, TYPE_PREFIX, Problem, bearer_challenge, cross_site
@@ -42,6 +43,10 @@ _DETAIL: Final = {
     400: "The request could not be read.",
     429: "Too many of these from your network; the Retry-After header says when there may be another.",
 }
+
+
+class NotValid(Exception):
+    """What was asked does not fit, as only the route could see; the message says why, and shows no secret."""
 
 
 class FormRefused(Exception):
@@ -83,6 +88,10 @@ def problem_of(error: Exception, *, bearer: bool = False) -> Problem:
             return _invalid(error)
         case HTTPException():
             return _http(error)
+        case NotValid():
+            return problem(422, "Not valid", _bounded(str(error)), "invalid")
+        case ConnectorFailed():
+            return problem(502, "Other system failed", _bounded(str(error), 400), "connector")
         case SessileError():
             return access.problem_of(error, bearer=bearer)
     raise error
@@ -144,5 +153,5 @@ def install(app: FastAPI, render: Render) -> None:
             return await render(request, found)
         return respond(found)
 
-    for kind in (SessileError, CrossSite, FormRefused, WeakPassword, RequestValidationError, HTTPException):
+    for kind in (SessileError, CrossSite, FormRefused, NotValid, WeakPassword, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)

@@ -113,6 +113,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     password_list: Path | None = None
     """Passwords that nobody may take, one a line, beside those that are known to all attackers."""
 
+    connectors: Path | None = None
+    """The file that names the connectors of leases (`nhi.connectors`); None: there are none."""
+
     def __post_init__(self) -> None:
         for origin in self.origins:
             configured_origin(origin)

@@ -25,6 +25,8 @@ from sessile.factors.reset import Reset
 from sessile.factors.sealing import Seal
 from sessile.factors.throttle import Throttle
 from sessile.factors.totp import Totp
+from sessile.nhi.connectors import load
+from sessile.nhi.leases import Leases
 from sessile.server.denials import Denials
 from sessile.server.key import open_keys
 from sessile.server.reaching import Reaching, reaching
@@ -77,9 +79,11 @@ class Server:
         self._counted_at = 0
         self._opened: _Opened | None = None
         self._reaching: Reaching | None = None
+        self._leases: Leases | None = None
 
     async def open(self) -> None:
-        """Raises KeyUnusable, StoreUnavailable, Conflict: the server cannot start; the message names the cure."""
+        """Raises KeyUnusable, StoreUnavailable, Conflict, NotConfigured: the server cannot start; the message names the
+        cure."""
         await self.authority.open()
         keys = await open_keys(self.authority.store, self.settings.key_path)
         # The oldest key: the counts and the challenges of a node hold while another is restarted with a new one.
@@ -91,6 +95,9 @@ class Server:
             Passkeys(factors, keys[-1], origins=self.settings.origins, name=issuer), RecoveryCodes(factors), throttle,
         )  # fmt: skip
 
+        self._leases = Leases(self.authority, Seal(keys), load(self.settings.connectors))
+        if self._leases.connectors:
+            self._leases.start()
         self._reaching = reaching(self.settings, self.authority, self.passwords, factors, throttle)
         if self._reaching.courier is not None:
             self._reaching.courier.start()
@@ -99,6 +106,8 @@ class Server:
         if self._reaching is not None and self._reaching.courier is not None:
             await self._reaching.courier.close()
         self.strength.close()
+        if self._leases is not None:
+            await self._leases.close()
         await self.authority.close()
 
     async def counts(self) -> Mapping[str, int]:
@@ -134,6 +143,12 @@ class Server:
     @property
     def throttle(self) -> Throttle:
         return self._made.throttle
+
+    @property
+    def leases(self) -> Leases:
+        if self._leases is None:
+            raise RuntimeError(_NOT_OPEN)
+        return self._leases
 
     @property
     def addresses(self) -> Addresses:

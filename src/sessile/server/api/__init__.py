@@ -15,6 +15,7 @@ from sessile.server.api import (
     impersonations,
     introspect,
     keys,
+    leases,
     password,
     principals,
     recovery,
@@ -32,7 +33,7 @@ def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
         session, sessions, password, recovery, factors, principals, budgets, impersonations, revocations, containments,
-        delegations, keys, revoke, introspect, token, events,
+        delegations, keys, leases, revoke, introspect, token, events,
     ]  # fmt: skip
     for noun in nouns:
         found.include_router(noun.router)
