@@ -31,8 +31,9 @@ class Working(NonHuman):
     # -- parking ------------------------------------------------------------------------------------------------
 
     async def park(
-        self, token: str, name: str, work: object, *, lifetime: timedelta = PARKED_FOR, client: Client | None = None
-    ) -> Work:
+        self, token: str, name: str, work: object, *, type_name: str = "", lifetime: timedelta = PARKED_FOR,
+        client: Client | None = None,
+    ) -> Work:  # fmt: skip
         """Keep what a person was at when its session timed out, until the person is back.
 
         `token` is what the browser presented: of a session that is alive, or whose inactivity or overall limit was
@@ -41,7 +42,8 @@ class Working(NonHuman):
 
         Args:
             name: what it is, for the person: 1 to 100 characters.
-            work: a msgspec Struct, a dataclass, or plain JSON: at most 16 KiB of JSON. Its type's name is kept.
+            work: a msgspec Struct, a dataclass, or plain JSON: at most 16 KiB of JSON.
+            type_name: what it is to the application; if not given the name of its type.
             lifetime: for how long, at most seven days.
 
         Raises:
@@ -49,7 +51,7 @@ class Working(NonHuman):
             LimitExceeded: ten wait already. ValueError: see `kernel.work.check_work`.
         """
         await self.open()
-        body, kind = msgspec.json.encode(work), type(work).__name__
+        body, kind = msgspec.json.encode(work), type_name or type(work).__name__
         check_work(name, kind, body, lifetime)
         session = await self._timed_out(token, client)
         if session.kind is not SessionKind.BROWSER or session.uid is None:
@@ -110,8 +112,8 @@ class Working(NonHuman):
     # -- four eyes ----------------------------------------------------------------------------------------------
 
     async def ask_approval(
-        self, active: Active, name: str, context: object, *, lifetime: timedelta = ASKED_FOR, scope: str = "",
-        assurance: int = 2, fresh: timedelta = timedelta(minutes=5),
+        self, active: Active, name: str, context: object, *, type_name: str = "", lifetime: timedelta = ASKED_FOR,
+        scope: str = "", assurance: int = 2, fresh: timedelta = timedelta(minutes=5),
     ) -> Work:  # fmt: skip
         """Ask for another person's approval of something, before it is done.
 
@@ -124,7 +126,7 @@ class Working(NonHuman):
         Raises:
             Conflict: this session is over. Refused: of nobody. LimitExceeded: ten are asked for already. ValueError.
         """
-        body, kind = msgspec.json.encode(context), type(context).__name__
+        body, kind = msgspec.json.encode(context), type_name or type(context).__name__
         check_work(name, kind, body, lifetime)
         session = (await self._strict_again(active)).session
         if session.uid is None:

@@ -16,8 +16,11 @@ from sessile.cli.show import (
     session_row,
     state,
     until,
+    waiting_json,
+    waiting_row,
 )
 from sessile.kernel.session import SessionInfo
+from sessile.kernel.work import WorkKind
 
 app = group("Sessions: what is alive, what hangs on what.")
 
@@ -47,6 +50,25 @@ async def list_(
     cli.table(SESSION_COLUMNS, map(session_row, found))
     if more:
         cli.note(f"and more: --limit above {limit} shows them, --principal NAME only one's")
+
+
+@command(app, "waiting")
+async def waiting(
+    cli: Cli, principal: Annotated[str | None, typer.Option(metavar="NAME", help="Only this one's.")] = None
+) -> None:
+    """List what waits: approvals that somebody asked for, and work that was parked when a session timed out."""
+    async with cli.authority() as authority:
+        uid = (await authority.principal(principal)).uid if principal is not None else None
+        asked = await authority.approvals(principal=principal)
+        found = [*asked, *await authority.store.works(WorkKind.PARKED, uid=uid)]
+        people = {uid for work in found for uid in (work.uid, work.giver) if uid is not None}
+        names = {one: person.name for one in people if (person := await authority.store.principal(uid=one)) is not None}
+    if cli.json:
+        cli.emit({"items": [waiting_json(one, names) for one in found], "next": None})
+    else:
+        cli.table(
+            ("ID", "KIND", "PRINCIPAL", "WHAT", "SINCE", "UNTIL", "STATE"), (waiting_row(one, names) for one in found)
+        )
 
 
 @command(app, "show")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sessile.cli.common import Cli, bold, clean, count, exactly, faint, local, minute, utc
@@ -9,6 +10,7 @@ from sessile.kernel.event import Event
 from sessile.kernel.principal import OPERATOR, Principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionInfo
+from sessile.kernel.work import Work
 from sessile.receipt import Receipt
 from sessile.stores.protocol import Erased
 from sessile.web.client import device_label
@@ -116,6 +118,30 @@ def session_facts(session: SessionInfo) -> dict[str, object]:
         "ended": local(session.ended),
         "ended by": session.ended_by,
     }
+
+
+def waiting_json(work: Work, names: Mapping[str, str]) -> dict[str, Any]:
+    """What waits. What it says is its person's."""
+    return {
+        "id": work.id,
+        "kind": work.kind,
+        "principal": names.get(work.uid),
+        "name": work.name,
+        "type": work.type,
+        "session": work.session,
+        "begun": utc(work.begun),
+        "until": utc(work.until),
+        "state": work.state,
+        "giver": names.get(work.giver or ""),
+        "given": utc(work.given),
+    }
+
+
+def waiting_row(work: Work, names: Mapping[str, str]) -> tuple[str, ...]:
+    state = work.state if work.giver is None else f"given by {names.get(work.giver, '-')}"
+    return (
+        work.id, work.kind, names.get(work.uid, "-"), work.name, minute(work.begun), minute(work.until), state,
+    )  # fmt: skip
 
 
 def receipt_json(receipt: Receipt, subject: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -63,6 +64,10 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     giver_session: str | None = None
     """in which session; it dies when that is revoked, too."""
     given: datetime | None = None
+
+    def decoded(self) -> Any:
+        """What waits, as plain values."""
+        return msgspec.json.decode(self.body)
 
     def __repr__(self) -> str:
         return f"Work({self.kind} {self.id})"

@@ -27,6 +27,7 @@ from sessile.server.texts_events import Events
 from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes
 from sessile.server.texts_leaving import Leaving
 from sessile.server.texts_recovery import Addresses, Recovery, Strength
+from sessile.server.texts_waiting import Waiting
 
 
 def _words(**words: str) -> Mapping[str, str]:
@@ -303,6 +304,7 @@ class Texts:
     passkey: Passkey = field(default_factory=Passkey)
     recovery_codes: RecoveryCodes = field(default_factory=RecoveryCodes)
     leaving: Leaving = field(default_factory=Leaving)
+    waiting: Waiting = field(default_factory=Waiting)
     recovery: Recovery = field(default_factory=Recovery)
     addresses: Addresses = field(default_factory=Addresses)
     strength: Strength = field(default_factory=Strength)

@@ -70,6 +70,14 @@ class Events:
                 "containment.settled": "Containment accounted for",
                 "everyone.revoked": "Everybody signed out",
                 "policy.changed": "Policy changed",
+                "work.parked": "Work kept after a timeout",
+                "work.resumed": "Work taken up again",
+                "work.dropped": "Work let go",
+                "work.destroyed": "Waiting work destroyed with its session",
+                "approval.asked": "Approval asked for",
+                "approval.given": "Approval given",
+                "approval.refused": "Approval refused",
+                "approval.used": "Approval used",
                 "requests.denied": "Requests denied",
             }
         )

@@ -26,10 +26,12 @@ from sessile.kernel.principal import check_scopes
 from sessile.kernel.reason import Cure, Reason
 from sessile.kernel.session import Client, Session, SessionKind
 from sessile.kernel.token import Token
+from sessile.kernel.work import Work
 from sessile.receipt import Issued
 from sessile.web import problem
 from sessile.web.client import TrustedPeers, device_label, read_client
 from sessile.web.problem import Problem
+from sessile.working import PARKED_FOR
 
 _BELOW_POLICY = Requirement(below_policy=True)
 
@@ -132,6 +134,22 @@ class Access:
         active = self.active
         if active is not None:
             active.touch_resource(resource, action, decision=decision)
+
+    async def park(
+        self, name: str, work: object, *, type_name: str = "", lifetime: timedelta = PARKED_FOR
+    ) -> Work:  # fmt: skip
+        """Keep what this browser's person was at, also if its session has timed out; see `Authority.park`.
+
+        Raises:
+            AccessDenied: no browser's session was presented. And what `Authority.park` raises.
+        """
+        self.looked = True
+        if self._token is None or self.bearer:
+            denied = self._result if isinstance(self._result, Denied) else Denied(reason=Reason.OUT_OF_SCOPE)
+            raise AccessDenied(denied, bearer=self.bearer)
+        return await self.authority.park(
+            self._token, name, work, type_name=type_name, lifetime=lifetime, client=self.client
+        )
 
     async def check(self, requirement: Requirement = NOTHING_MORE) -> Active | Denied:
         """Check the presented token again, against `requirement`. Never raises."""

@@ -24,6 +24,7 @@ from sessile.server.api import (
     session,
     sessions,
     token,
+    waiting,
 )  # fmt: skip
 
 PREFIX: Final = "/api/v1"
@@ -33,7 +34,7 @@ def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
         session, sessions, password, recovery, factors, principals, budgets, impersonations, revocations, containments,
-        delegations, keys, leases, revoke, introspect, token, events,
+        delegations, keys, leases, revoke, introspect, token, events, waiting,
     ]  # fmt: skip
     for noun in nouns:
         found.include_router(noun.router)

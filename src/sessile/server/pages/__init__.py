@@ -19,6 +19,7 @@ from sessile.server.pages import (
     sign_in,
     step_up,
     story,
+    waiting,
 )
 
 
@@ -26,7 +27,7 @@ def router() -> APIRouter:
     found = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     for group in (
         sign_in, reset, account, addresses, step_up, codes, factors, console, overview, containing, policies, audit,
-        story,
+        story, waiting,
     ):  # fmt: skip
         found.include_router(group.router)
     return found

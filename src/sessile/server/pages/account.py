@@ -19,6 +19,7 @@ from sessile.server.pages.render import HOME, CheckedForm, go, page, text
 from sessile.server.pages.sign_in import SIGNED_OUT, throttled, wait
 from sessile.server.pages.step_up import step_up_first
 from sessile.server.state import Server
+from sessile.server.waiting import asked_of
 from sessile.server.wording import TEXTS
 
 router = APIRouter(prefix=HOME)
@@ -40,6 +41,7 @@ async def show(request: Request, server: Ours, active: Person, here: CurrentAcce
         events=await store.events(uid=session.uid, latest=True, limit=EVENTS), fresh=_fresh(server, active),
         factors=await server.factors.of(session.uid or ""), addresses=await server.addresses.of(session.uid or ""),
         codes=await server.recovery_codes.of(session.uid or ""), notice=here.data.pop("notice", None),
+        waiting=len(await server.authority.parked(active)) + len(await asked_of(server, active)),
     )  # fmt: skip
 
 

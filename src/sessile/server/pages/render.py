@@ -16,6 +16,7 @@ from sessile.kernel.decide import Active
 from sessile.kernel.principal import OPERATOR
 from sessile.kernel.reason import Cure, Reason
 from sessile.server.access import SteppingUp
+from sessile.server.pages.parking import park_form
 from sessile.server.pages.typed import keep_typed, typed_before
 from sessile.server.problems import FormRefused, respond, wants_page
 from sessile.server.state import Server, server_of
@@ -117,7 +118,11 @@ async def render_problem(request: Request, problem: Problem) -> Response:
     # Not for cookies that cannot be read: signing in does not remove what is wrong with them.
     if problem.reason == Reason.DISABLED or (problem.cure == Cure.SIGN_IN and problem.reason != Reason.MALFORMED):
         response: Response = go(LOGIN)
-        remember(server, response, asked if request.method == "GET" else None)
+        back = asked if request.method == "GET" else None
+        if request.method == "POST":
+            # What was typed waits for its person; the sign-in offers it.
+            await park_form(request, request.scope["sessile"], _referring(request))
+        remember(server, response, back)
         return response
     if problem.cure == Cure.STEP_UP:
         # Back to the page that asked, or that had the form.

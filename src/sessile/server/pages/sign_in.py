@@ -78,7 +78,7 @@ async def sign_in(request: Request, server: Ours, here: CurrentAccess) -> Respon
     except (Busy, Throttled) as error:
         return throttled(_form(request, server, status=429, error=wait(error), username=username), error)
     here.sign_in(issued)
-    response = _on(request, server)
+    response = await _on_or_waiting(request, server, issued.active)
     await keep_device(request, response, server, issued)
     return response
 
@@ -101,7 +101,7 @@ async def sign_in_by_passkey(request: Request, server: Ours, here: CurrentAccess
     except Throttled as error:
         return throttled(_form(request, server, status=429, passkey_error=wait(error)), error)
     here.sign_in(issued)
-    response = _on(request, server)
+    response = await _on_or_waiting(request, server, issued.active)
     await keep_device(request, response, server, issued)
     return response
 
@@ -151,6 +151,15 @@ def credential_of(form: FormData) -> dict[str, Any]:
 def _on(request: Request, server: Server) -> Response:
     response = go(remembered(request) or HOME)
     drop(response, server.return_cookie, server.form_cookie)
+    return response
+
+
+async def _on_or_waiting(request: Request, server: Server, active: Active) -> Response:
+    """Where one was going; or, if a timeout interrupted something, to that first."""
+    if not await server.authority.parked(active):
+        return _on(request, server)
+    response = go(f"{HOME}/waiting")
+    drop(response, server.form_cookie)
     return response
 
 

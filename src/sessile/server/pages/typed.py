@@ -23,6 +23,11 @@ NEVER: Final = frozenset(
 
 def keep_typed(here: Access, path: str, typed: Mapping[str, object], *, purpose: str = "") -> None:
     """Keep it for the page `path`. `purpose`: what the step-up is for, in words."""
+    here.data[_KEPT] = {"path": path, "typed": bounded(typed), "purpose": purpose, "at": _now(here)}
+
+
+def bounded(typed: Mapping[str, object]) -> dict[str, str]:
+    """What of a form may be kept."""
     kept: dict[str, str] = {}
     left = TOGETHER
     for name, value in typed.items():
@@ -30,7 +35,7 @@ def keep_typed(here: Access, path: str, typed: Mapping[str, object], *, purpose:
             continue
         kept[name] = value[: min(LONGEST, left)]
         left -= len(kept[name])
-    here.data[_KEPT] = {"path": path, "typed": kept, "purpose": purpose, "at": _now(here)}
+    return kept
 
 
 def typed_before(here: Access, path: str) -> dict[str, str]:
