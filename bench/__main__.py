@@ -10,13 +10,14 @@ import sqlite3
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import checks, engines, web, writes
 from bench.rounds import Figure, ratio
+from bench.timing import EFFECT_GOAL, P_GOAL, Comparison, measure_timing
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ CROWD_BOUND = 1.5
 """Revoking a principal with very many sessions, to one with ten: the same, as far as medians of milliseconds tell."""
 
 
+TIMED = 250
+"""Requests of each kind that are compared by their times."""
 LIVE_GOAL = 1.0
 """Seconds, at the 99th percentile."""
 PAGE_GOAL = 100.0
@@ -191,6 +194,7 @@ async def measure(quick: bool) -> tuple[list[Table], list[Line], list[str]]:
         of_writes = await writes.measure_writes(folder, rounds)
         in_process, missing = await web.measure_in_process(folder, rounds)
         of_engines, lines, without = await measure_engines(folder, quick)
+        lines += _timing(await measure_timing(folder, TIMED // 10 if quick else TIMED))
         over_loopback = [
             (title, *await web.measure_over_loopback(folder, 3 if quick else 9, 0.2 if quick else 0.5, asked))
             for title, asked in (
@@ -249,13 +253,40 @@ def show_console(quick: bool, as_json: bool) -> None:
         )
 
 
+def _timing(found: Sequence[Comparison]) -> list[Line]:
+    return [
+        Line(
+            f"{one.name}: medians {one.medians[0]:,.0f} and {one.medians[1]:,.0f} µs of {len(one.one)} each,"
+            f" p {one.p:.3f}, the first takes longer in {one.effect:.1%}: goal p at least {P_GOAL} or"
+            f" {0.5 - EFFECT_GOAL:.0%} to {0.5 + EFFECT_GOAL:.0%}",
+            {"name": one.name, "median_us": one.medians, "n": len(one.one), "p": one.p, "effect": one.effect}, one.met,
+        )
+        for one in found
+    ]  # fmt: skip
+
+
+def show_timing(quick: bool, as_json: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="sessile-bench-") as folder:
+        lines = _timing(asyncio.run(measure_timing(Path(folder), TIMED // 10 if quick else TIMED)))
+    if as_json:
+        print(json.dumps([{**line.values, "met": line.met} for line in lines]))
+        return
+    print("What time tells of names, where the answers are the same:")
+    for line in lines:
+        line.show()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it runs")
     parser.add_argument("--live", action="store_true", help="how fast open tabs leave, instead (needs Chromium)")
     parser.add_argument("--console", action="store_true", help="how long the console's pages take, instead")
+    parser.add_argument("--timing", action="store_true", help="whether time tells known names from others, instead")
     arguments = parser.parse_args()
+    if arguments.timing:
+        show_timing(arguments.quick, arguments.json)
+        return
     if arguments.console:
         show_console(arguments.quick, arguments.json)
         return
