@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sessile.authority import Authority
 from sessile.cli.common import NOT_STATED, BadUsage, Cli, by, clean, command, duration, every, group, local, utc
 from sessile.cli.show import SESSION_COLUMNS, say_receipt, session_json, session_row
 from sessile.cli.user import PasswordStdin, ask_once
 from sessile.errors import NotFound
 from sessile.factors.password import Passwords
+from sessile.kernel.decide import Active
 from sessile.kernel.session import Client, SessionInfo, SessionKind
+from sessile.kernel.trace import Trace
 from sessile.nhi.scan import Find, Holding, holding, scan_file, scan_tree
+from sessile.receipt import Issued
 
 app = group("API keys of services and agents.")
+
+
+@contextlib.asynccontextmanager
+async def signed_in(authority: Authority, name: str, what: str, *, stdin: bool) -> AsyncIterator[Active]:
+    """A session of a person who gives its password, for one act on the command line."""
+    password = ask_once(name, stdin=stdin)
+    here = Client(label=f"{what} on {socket.gethostname()}"[:100])
+    active = (await Passwords(authority).sign_in(name, password, client=here)).active
+    try:
+        yield active
+    finally:
+        await authority.revoke(session=active.session.id, cause="logout", by=active)
+
+
+def _minted_json(key: Issued) -> dict[str, object]:
+    session = key.active.session
+    return {
+        "token": str(key.token), "id": session.id, "owner": session.principal, "scopes": sorted(session.scopes),
+        "expires": utc(session.expires), "origin": session.origin, "label": session.label,
+    }  # fmt: skip
 
 
 @command(app, "mint")
@@ -38,25 +65,52 @@ async def mint(
     person signs in for it: --by, with the password; the session is over as soon as the key is minted.
     """
     length = duration(lifetime) if lifetime else None
-    async with cli.authority() as authority:
-        password = ask_once(by_, stdin=password_stdin)
-        here = Client(label=f"sessile key mint on {socket.gethostname()}"[:100])
-        signed_in = await Passwords(authority).sign_in(by_, password, client=here)
-        try:
-            key = await authority.mint_key(signed_in.active, owner=owner, scopes=scopes, lifetime=length, label=label)
-        finally:
-            await authority.revoke(session=signed_in.active.session.id, cause="logout", by=signed_in.active)
-        session = key.active.session
+    async with (
+        cli.authority() as authority,
+        signed_in(authority, by_, "sessile key mint", stdin=password_stdin) as active,
+    ):
+        key = await authority.mint_key(active, owner=owner, scopes=scopes, lifetime=length, label=label)
+    session = key.active.session
     if cli.json:
-        cli.emit({
-            "token": str(key.token), "id": session.id, "owner": session.principal, "scopes": sorted(session.scopes),
-            "expires": utc(session.expires), "origin": session.origin, "label": session.label,
-        })  # fmt: skip
+        cli.emit(_minted_json(key))
         return
     print(key.token)
     cli.note(
         f"{session.id}, a key of {session.principal}, until {local(session.expires)}. The line above is shown this"
         " once; send it as `Authorization: Bearer …`"
+    )
+
+
+@command(app, "rotate")
+async def rotate(
+    cli: Cli,
+    key: Annotated[str, typer.Argument(metavar="ID", help="ses_…, from `sessile key list`", show_default=False)],
+    by_: Annotated[str, typer.Option("--by", metavar="YOU", help="The person who answers for it, or an operator.")],
+    overlap: Annotated[str, typer.Option(metavar="1d", help="For how long the old key counts, too; 0: none.")] = "1d",
+    lifetime: Annotated[
+        str | None, typer.Option(metavar="30d", help="Of the new one; else as the old one's.", show_default=False)
+    ] = None,
+    password_stdin: PasswordStdin = False,
+) -> None:
+    """Mint a key that takes the place of another, with its owner and scopes. It is shown once.
+
+    Both count for the overlap. A use of the old one after that is a sign of theft: it ends what that key handed out.
+    """
+    length = duration(lifetime) if lifetime else None
+    both = timedelta(0) if overlap == "0" else duration(overlap)
+    async with cli.authority() as authority:
+        async with signed_in(authority, by_, "sessile key rotate", stdin=password_stdin) as active:
+            new = await authority.rotate_key(active, key, overlap=both, lifetime=length)
+        old = await authority.session(key)
+        session = new.active.session
+    if cli.json:
+        cli.emit(_minted_json(new) | {"replaces": key, "old_expires": utc(old.ended or old.expires)})
+        return
+    print(new.token)
+    until = "is over" if old.ended else f"counts until {local(old.expires)}"
+    cli.note(
+        f"{session.id}, a key of {session.principal}, until {local(session.expires)}; {key} {until}. The line above is"
+        " shown this once"
     )
 
 
@@ -73,12 +127,25 @@ async def list_(
             async for one in every(lambda after: authority.sessions(principal=owner, ended=ended, after=after))
             if one.kind is SessionKind.KEY
         ]
+        uses = await authority.last_uses([one.id for one in found])
     if cli.json:
-        cli.emit({"items": [session_json(one) for one in found], "next": None})
+        cli.emit({"items": [_key_json(one, uses.get(one.id)) for one in found], "next": None})
     else:
         cli.table(
-            (*SESSION_COLUMNS, "SCOPES"), ((*session_row(one), " ".join(sorted(one.scopes)) or "-") for one in found)
+            (*SESSION_COLUMNS, "LAST FROM", "SCOPES"),
+            ((*session_row(one), _last_from(uses.get(one.id)), " ".join(sorted(one.scopes)) or "-") for one in found),
         )
+
+
+def _key_json(key: SessionInfo, use: Trace | None) -> dict[str, object]:
+    return session_json(key) | {
+        "rotated_out": key.rotated_out, "last_used": utc(use.last) if use else None,
+        "last_used_from": (use.what or None) if use else None, "last_used_by": (use.how or None) if use else None,
+    }  # fmt: skip
+
+
+def _last_from(use: Trace | None) -> str:
+    return "never used" if use is None else " ".join(part for part in (use.what, use.how) if part) or "-"
 
 
 @command(app, "scan")

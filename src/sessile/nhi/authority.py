@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sessile.kernel.budget import Budget, Standing
@@ -13,15 +13,19 @@ from sessile.kernel.issue import positive
 from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import TokenKind
-from sessile.kernel.trace import Trace
+from sessile.kernel.trace import Trace, TraceKind
 from sessile.nhi import contain as containing
-from sessile.nhi import impersonating
+from sessile.nhi import impersonating, offboarding
+from sessile.nhi import inventory as taking_stock
 from sessile.nhi import keys as rotating
 from sessile.nhi.contain import Containment
 from sessile.nhi.handing_out import HandingOut
+from sessile.nhi.inventory import Item
 from sessile.nhi.keys import OVERLAP
+from sessile.nhi.offboarding import Holdings, Offboarded
 from sessile.receipt import Issued, Receipt
-from sessile.stores.protocol import End
+from sessile.stores.noticing import Noticed
+from sessile.stores.protocol import End, Page
 
 
 class NonHuman(HandingOut):
@@ -35,6 +39,11 @@ class NonHuman(HandingOut):
         self, *, session: str | None = None, principal: str | None = None, everyone: bool = False, cause: str,
         by: Active | Actor | None = None, keys: bool = False, lock_sign_in: timedelta | None = None, wait: bool = True,
     ) -> Receipt: ...  # fmt: skip
+
+    @abc.abstractmethod
+    async def disable(
+        self, name: str, *, cause: str, by: Active | Actor | None = None, wait: bool = True
+    ) -> Receipt: ...
 
     @abc.abstractmethod
     async def principal(self, name: str) -> Principal: ...
@@ -109,6 +118,51 @@ class NonHuman(HandingOut):
         uid = (await self.principal(name)).uid
         _, standings = await self.store.spend({uid: 0}, self.clock.now() + timedelta(days=1))
         return next((one for one in standings if one.uid == uid), None)
+
+    async def inventory(self, *, owner: str | None = None, after: str | None = None, limit: int = 100) -> Page[Item]:
+        """A page of all agents and services by name, with what they hold and what is wrong with them. Raises NotFound:
+        the owner."""
+        await self.open()
+        return await taking_stock.inventory(self, owner=owner, after=after, limit=limit)
+
+    async def holdings(self, name: str) -> Holdings:
+        """What a person would leave behind: agents and services, living keys and leases, secrets it saw. Raises
+        NotFound."""
+        await self.open()
+        return await offboarding.holdings(self, name)
+
+    async def show_secret(self, session: str, *, to: Active, how: str) -> None:
+        """Record that somebody was shown the secret of a key or a lease, before it is shown. What is minted is recorded
+        by itself. `how` is on what occasion, in a word (`revealed`)."""
+        now = self.clock.now()
+        if to.session.uid is not None:
+            trace = Trace(subject=to.session.uid, kind=TraceKind.SHOWN, what=session, how=how, first=now, last=now)
+            await self.store.notice([Noticed(trace)])
+
+    async def hand_over(
+        self, name: str, *, to: str, only: Iterable[str] | None = None, by: Active | Actor | None = None
+    ) -> tuple[Principal, ...]:
+        """Let another person answer for one's agents and services: all of them, or `only` those. Ends nothing; their
+        keys are to be rotated (`holdings`).
+
+        Raises NotFound: no such person, or not that person's. Conflict: `to` is no person who is active.
+        """
+        await self.open()
+        return await offboarding.hand_over(self, name, to, only, by)
+
+    async def offboard(
+        self, name: str, *, to: str | None = None, end_keys: bool = False, cause: str,
+        by: Active | Actor | None = None,
+    ) -> Offboarded:  # fmt: skip
+        """Disable a person, and leave nothing of theirs without somebody who answers for it: their agents and services
+        are handed over to `to`, or, without it, disabled too. `end_keys` also ends the keys and leases that they handed
+        out or saw; without it these are listed, to be rotated. If it fails midway, repeat it.
+
+        Raises:
+            NotFound: no such person. Conflict: `to` is no person who is active. RevocationUncertain: repeat it.
+        """
+        await self.open()
+        return await offboarding.offboard(self, name, to=to, end_keys=end_keys, cause=cause, by=by)
 
     async def hand_out(
         self, active: Active, kind: SessionKind, token_kind: TokenKind, to: Principal, tie: Tie, *,

@@ -5,12 +5,26 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Self
 
+from msgspec.structs import asdict
 from pydantic import Field, model_validator
 
 from sessile.kernel.budget import Budget, Standing
-from sessile.kernel.session import SessionInfo
+from sessile.kernel.principal import PrincipalKind, Status
+from sessile.kernel.session import SessionInfo, SessionKind
 from sessile.kernel.trace import Trace
-from sessile.server.models import Cause, Input, Label, Lifetime, Name, Output, SessionOut, session_members
+from sessile.nhi.inventory import Item
+from sessile.nhi.offboarding import Holdings, Offboarded
+from sessile.server.models import (
+    Cause,
+    Input,
+    Label,
+    Lifetime,
+    Name,
+    Output,
+    ReceiptOut,
+    SessionOut,
+    session_members,
+)  # fmt: skip
 
 LONGEST_OVERLAP = 90 * 24 * 3600
 
@@ -108,3 +122,117 @@ class Introspection(Output):
     sid: str | None = None
     kind: str | None = None
     acr: str | None = None
+
+
+class FindingOut(Output):
+    """What is wrong, by OWASP's Non-Human Identities Top 10, and what cures it."""
+
+    risk: str
+    session: str | None
+    says: str
+    cure: str
+
+
+class HeldOut(Output):
+    id: str
+    kind: SessionKind
+    label: str
+    scopes: list[str]
+    created: datetime
+    expires: datetime
+    rotation_due: datetime
+    rotated_out: bool
+    last_used: datetime | None
+    last_used_from: str | None
+    assurance: int
+    origin: str | None
+    handed_out_by: str | None
+    seen_by: list[str]
+    """Who was shown the secret."""
+
+
+class ItemOut(Output):
+    """An agent or a service, with what it holds."""
+
+    principal: str
+    uid: str
+    kind: PrincipalKind
+    status: Status
+    owner: str | None
+    purpose: str
+    created: datetime
+    last_used: datetime | None
+    scopes: list[str]
+    held: list[HeldOut]
+    """Living keys and leases, newest first."""
+    delegations: int
+    findings: list[FindingOut]
+
+    @classmethod
+    def of(cls, item: Item) -> Self:
+        found = asdict(item)
+        found["scopes"] = list(item.scopes)
+        found["held"] = [
+            HeldOut(**{**asdict(one), "scopes": list(one.scopes), "seen_by": list(one.seen_by)}) for one in item.held
+        ]
+        found["findings"] = [FindingOut(**asdict(one)) for one in item.findings]
+        return cls(**found)
+
+
+class SeenOut(Output):
+    session: SessionOut
+    at: datetime
+    how: str
+
+
+class HoldingsOut(Output):
+    """What a person would leave behind."""
+
+    principals: list[str]
+    """The agents and services that it answers for."""
+    handed_out: list[SessionOut]
+    """Living keys and leases that it handed out."""
+    held: list[SessionOut]
+    """Other living keys and leases of its agents and services."""
+    seen: list[SeenOut]
+    """Living secrets that it was shown."""
+
+    @classmethod
+    def of(cls, found: Holdings) -> Self:
+        return cls(
+            principals=[one.name for one in found.principals],
+            handed_out=[SessionOut.of(one) for one in found.handed_out],
+            held=[SessionOut.of(one) for one in found.held],
+            seen=[SeenOut(session=SessionOut.of(one.session), at=one.at, how=one.how) for one in found.seen],
+        )
+
+
+class HandingOver(Input):
+    to: Name
+    only: Annotated[list[Name], Field(max_length=100)] | None = None
+
+
+class HandedOver(Output):
+    principals: list[str]
+
+
+class Offboarding(Input):
+    to: Name | None = None
+    end_keys: bool = False
+    cause: Cause
+
+
+class OffboardedOut(Output):
+    receipt: ReceiptOut
+    handed_over: list[str]
+    disabled: list[str]
+    ended: list[str]
+    rotate: list[SessionOut]
+    """Keys and leases that go on, and that the person handed out or saw."""
+
+    @classmethod
+    def of(cls, done: Offboarded) -> Self:
+        return cls(
+            receipt=ReceiptOut.of(done.receipt), handed_over=list(done.handed_over), disabled=list(done.disabled),
+            ended=list(done.ended), rotate=[SessionOut.of(one) for one in done.rotate],
+        )  # fmt: skip

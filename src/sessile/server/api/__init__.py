@@ -14,6 +14,7 @@ from sessile.server.api import (
     factors,
     impersonations,
     introspect,
+    inventory,
     keys,
     leases,
     password,
@@ -33,6 +34,7 @@ PREFIX: Final = "/api/v1"
 def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
+        inventory,
         session, sessions, password, recovery, factors, principals, budgets, impersonations, revocations, containments,
         delegations, keys, leases, revoke, introspect, token, events, waiting,
     ]  # fmt: skip

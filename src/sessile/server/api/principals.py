@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from sessile.fastapi import CurrentAccess
+from sessile.kernel.decide import Active
 from sessile.kernel.principal import RESERVED_SCOPES, Principal, PrincipalKind
 from sessile.server.access import FRESH_OPERATOR, After, Limit, Operator, Ours, PrincipalPath
 from sessile.server.models import (
@@ -46,7 +47,7 @@ async def register(body: NewPrincipal, server: Ours, active: Operator, here: Cur
     if RESERVED_SCOPES & set(body.scopes or ()):
         await here.meet(FRESH_OPERATOR)
     made = await server.authority.register(
-        body.id, scopes=body.scopes, owner=body.owner, purpose=body.purpose, by=active
+        body.id, scopes=body.scopes, owner=body.owner or _answers(body, active), purpose=body.purpose, by=active
     )
     return PrincipalOut.of(made, await owner_name(server, made))
 
@@ -107,6 +108,11 @@ async def sessions(
     """Its living sessions, newest first."""
     page = await server.authority.sessions(principal=id, after=after, limit=limit)
     return session_page(page, page.next)
+
+
+def _answers(body: NewPrincipal, active: Active) -> str | None:
+    """Whoever registers an agent or a service answers for it, unless somebody else is named: every one has an owner."""
+    return None if body.kind is PrincipalKind.HUMAN else active.session.principal
 
 
 async def owner_name(server: Server, principal: Principal) -> str | None:
