@@ -8,14 +8,14 @@ from typing import TypeVar
 
 import msgspec
 
-from sessile.errors import Conflict, NotFound, Refused, refused
+from sessile.errors import Conflict, LimitExceeded, NotFound, Refused, refused
 from sessile.kernel.decide import Active, Denied, Requirement, Snapshot, decide, holds
 from sessile.kernel.event import Actor, Event, EventName, actor_in, actor_of
 from sessile.kernel.ids import new_id
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, Session, SessionKind
 from sessile.kernel.token import digest, well_formed
-from sessile.kernel.work import MOST, Work, WorkKind, WorkState, check_work, may_give, still_counts
+from sessile.kernel.work import MOST, TooLarge, Work, WorkKind, WorkState, check_work, may_give, still_counts
 from sessile.nhi.authority import NonHuman
 
 T = TypeVar("T")
@@ -48,11 +48,11 @@ class Working(NonHuman):
 
         Raises:
             Conflict: the session was ended, or never was; `denied` says why. Refused: no person's browser.
-            LimitExceeded: ten wait already. ValueError: see `kernel.work.check_work`.
+            LimitExceeded: over 16 KiB, or ten wait already. ValueError: see `kernel.work.check_work`.
         """
         await self.open()
         body, kind = msgspec.json.encode(work), type_name or type(work).__name__
-        check_work(name, kind, body, lifetime)
+        _check(name, kind, body, lifetime)
         session = await self._timed_out(token, client)
         if session.kind is not SessionKind.BROWSER or session.uid is None:
             raise refused(session, "only a person's browser parks work")
@@ -127,7 +127,7 @@ class Working(NonHuman):
             Conflict: this session is over. Refused: of nobody. LimitExceeded: ten are asked for already. ValueError.
         """
         body, kind = msgspec.json.encode(context), type_name or type(context).__name__
-        check_work(name, kind, body, lifetime)
+        _check(name, kind, body, lifetime)
         session = (await self._strict_again(active)).session
         if session.uid is None:
             raise refused(session, "an anonymous session asks for nothing")
@@ -236,6 +236,13 @@ class Working(NonHuman):
         uids = {session.uid, *(link.uid for link in session.lineage)} - {None}
         owners = {one.owner for uid in uids if (one := await self.store.principal(uid=uid)) is not None}
         return frozenset(uid for uid in uids | owners if uid is not None)
+
+
+def _check(name: str, kind: str, body: bytes, lifetime: timedelta) -> None:
+    try:
+        check_work(name, kind, body, lifetime)
+    except TooLarge as error:
+        raise LimitExceeded(str(error)) from None
 
 
 def _event(name: EventName, work: Work, session: Session, by: Actor) -> Event:

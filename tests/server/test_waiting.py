@@ -95,6 +95,25 @@ async def test_an_approval_is_refused_or_taken_back(world: World) -> None:
         is_problem(await olivia.post(f"/api/v1/approvals/{id}/approve"), 404)
 
 
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"name": "a\nb"}, 422),
+        ({"name": ""}, 422),
+        ({"type": "x" * 101}, 422),
+        ({"lifetime": 8 * 24 * 3600}, 422),
+        ({"work": "x" * 16 * 1024}, 409),
+    ],
+)
+async def test_what_waits_is_bounded(world: World, change: dict[str, object], status: int) -> None:
+    alice = await world.signed_in("alice")
+    is_problem(await alice.post("/api/v1/parked", json={**BODY, **change}), status)
+    asked = {"name": "x", "type": "x", "context": 1, **{k: v for k, v in change.items() if k != "work"}}
+    if "work" not in change:
+        is_problem(await alice.post("/api/v1/approvals", json=asked), status)
+    is_problem(await alice.post("/api/v1/approvals", json={**asked, "scope": 'a"b'}), 422)
+
+
 async def token_of(client: Client, path: str) -> str:
     found = re.search(r'name="form_token" value="([^"]+)"', (await client.get(path)).text)
     assert found is not None

@@ -73,13 +73,17 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return f"Work({self.kind} {self.id})"
 
 
+class TooLarge(Exception):
+    """More than may wait."""
+
+
 def check_work(name: str, type: str, body: bytes, lifetime: timedelta) -> None:
-    """Raises ValueError: no name of 1 to 100 printable characters, over 16 KiB, or not up to seven days."""
+    """Raises ValueError: no name of 1 to 100 printable characters, or not up to seven days; TooLarge: over 16 KiB."""
     for said in (name, type):
         if not 1 <= len(said) <= _NAME or not said.isprintable():
             raise ValueError(f"work has a name and a type of 1 to {_NAME} printable characters")
     if len(body) > LARGEST:
-        raise ValueError(f"work that waits is at most {LARGEST} bytes of JSON")
+        raise TooLarge(f"work that waits is at most {LARGEST} bytes of JSON")
     if not timedelta(0) < lifetime <= LONGEST:
         raise ValueError("work waits for at most seven days")
 

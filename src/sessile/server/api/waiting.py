@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Self
 
 from fastapi import APIRouter, Path
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from starlette.responses import Response
 
 from sessile.errors import NotFound
@@ -23,8 +23,26 @@ router = APIRouter(tags=["Parked work and approvals"])
 
 _DAYS: Final = 7 * 24 * 3600
 WorkPath = Annotated[str, Path(pattern=r"^wrk_[0-9abcdefghjkmnpqrstvwxyz]{26}$", description="The id of what waits.")]
-Name = Annotated[str, Field(min_length=1, max_length=100, description="What it is, for people.")]
-Type = Annotated[str, Field(min_length=1, max_length=100, description="What the application takes it up as.")]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("printable characters only")
+    return text
+
+
+def _scope(text: str) -> str:
+    check_scopes([text])
+    return text
+
+
+Name = Annotated[
+    str, Field(min_length=1, max_length=100, description="What it is, for people."), AfterValidator(_printable)
+]
+Type = Annotated[
+    str, Field(min_length=1, max_length=100, description="What the application takes it up as."),
+    AfterValidator(_printable),
+]  # fmt: skip
 Seconds = Annotated[int, Field(ge=1, le=_DAYS, description="Seconds that it waits.")]
 
 
@@ -39,7 +57,9 @@ class Ask(Input):
     name: Name
     type: Type
     context: Annotated[Any, Field(description="What exactly is to be approved: at most 16 KiB of JSON.")]
-    scope: Annotated[str, Field(min_length=1, max_length=100, description="What whoever approves holds.")] = OPERATOR
+    scope: Annotated[
+        str, Field(min_length=1, max_length=100, description="What whoever approves holds."), AfterValidator(_scope)
+    ] = OPERATOR
     assurance: Annotated[int, Field(ge=1, le=3)] = 2
     fresh: Annotated[int, Field(ge=10, le=3600, description="Seconds since whoever approves proved itself.")] = 300
     lifetime: Seconds = int(ASKED_FOR.total_seconds())
@@ -122,7 +142,6 @@ async def ask(body: Ask, server: Ours, active: Person) -> ApprovalOut:
     """Of another person (four eyes), before something is done. Bound to this session: it dies with it, and nobody else
     uses it.
     """
-    check_scopes([body.scope])
     asked = await server.authority.ask_approval(
         active, body.name, body.context, type_name=body.type, lifetime=timedelta(seconds=body.lifetime),
         scope=body.scope, assurance=body.assurance, fresh=timedelta(seconds=body.fresh),
