@@ -373,6 +373,29 @@ async def test_addresses_are_changed_with_a_fresh_proof_only(mailed: Mailed) -> 
     is_problem(await (await mailed.client()).post("/api/v1/addresses/confirm", json={"link": secret}), 410)
 
 
+@pytest.mark.requirement("ASVS V6.4.1", "ASVS V6.4.6")
+async def test_an_operator_says_where_a_new_person_is_reached_and_no_more(mailed: Mailed) -> None:
+    olivia = await mailed.signed_in("olivia", operator=True)
+    await olivia.post("/api/v1/principals", json={"id": "nina", "kind": "human"})
+    at = "/api/v1/principals/nina"
+    for emails in (["mistyped@example.org"], ["nina@example.org"]):
+        changed = await olivia.patch(at, json={"emails": emails})
+        assert (changed.status_code, changed.json()["receipt"]) == (200, None)
+    await mailed.round()
+    confirm = link(mailed.post.to("nina@example.org")[0], "/confirm/")
+    is_problem(await olivia.patch(at, json={"emails": ["x"]}), 422)
+    is_problem(await olivia.patch(at, json={}), 422)
+    reader = await mailed.stranger()
+    await reader.get(confirm)
+    await reader.submit("/confirm")
+    mailed.post.mails.clear()
+    is_problem(await olivia.patch(at, json={"emails": ["olivia@example.org"]}), 409)
+    await reader.get(await mailed.asked("nina@example.org"))
+    assert (await reader.submit("/reset", new=NEW, again=NEW)).status_code == 200
+    assert (await reader.submit("/login", username="nina", password=NEW)).status_code == 303
+    is_problem(await (await mailed.signed_in("bob")).patch(at, json={"emails": []}), 403)
+
+
 # -- strength -------------------------------------------------------------------------------------------------------
 
 

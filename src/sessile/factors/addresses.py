@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -112,6 +113,25 @@ class Addresses:
         credential = _credential(principal.uid, id, _Record(address=address, added=now))
         await store.set_credential(credential, _event(EventName.ADDRESS_ADDED, principal, credential, by, client))
         return _shown(credential, _read(credential))
+
+    async def replace(
+        self, principal: Principal, addresses: Sequence[str], *, by: Active | Actor, client: Client | None = None
+    ) -> None:
+        """An operator's: these are the addresses of a person who has confirmed none yet.
+
+        Raises:
+            Conflict: the person has a confirmed one, and changes them itself from then on. ValueError, LimitExceeded.
+        """
+        before = await self.of(principal.uid)
+        if any(one.confirmed is not None for one in before):
+            raise Conflict(f"{principal.name} has a confirmed address: only {principal.name} changes them from now on")
+        wanted = {_id(one): one for one in map(check_address, addresses)}
+        for one in before:
+            if one.id not in wanted:
+                await self.remove(principal, one.id, by=by, client=client)
+        for id, address in wanted.items():
+            if all(one.id != id for one in before):
+                await self.add(principal, address, by=by, client=client)
 
     async def link(self, principal: Principal, id: str) -> str:
         """The secret part of a link to confirm it with: for the mail that is sent there."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sessile.factors.addresses import LONGEST, MOST, check_address
 from sessile.factors.enrolled import LONGEST_NAME, Factor, factor_name
 from sessile.factors.totp import Enrolment
 from sessile.kernel.assurance import Method
@@ -38,6 +39,7 @@ FactorName = Annotated[
 PublicKeyCredential = Annotated[
     dict[str, Any], Field(max_length=20, description="What `PublicKeyCredential.toJSON()` gives in the browser.")
 ]
+Email = Annotated[str, Field(min_length=3, max_length=LONGEST), AfterValidator(check_address)]
 Scopes = Annotated[list[str], Field(max_length=100), AfterValidator(lambda found: sorted(check_scopes(found)))]
 Lifetime = Annotated[int, Field(ge=1, le=MAX_LIFETIME, description="Seconds; the policy may allow fewer.")]
 Label = Annotated[str, Field(max_length=200)]
@@ -128,8 +130,15 @@ class NewPrincipal(Input):
 
 
 class PrincipalChange(Input):
-    status: Literal["active", "disabled"]
+    status: Literal["active", "disabled"] | None = None
     cause: Cause | None = None
+    emails: Annotated[list[Email] | None, Field(max_length=MOST)] = None
+
+    @model_validator(mode="after")
+    def changes_something(self) -> Self:
+        if self.status is None and self.emails is None:
+            raise ValueError("name a status or e-mail addresses")
+        return self
 
 
 class Erasure(Input):

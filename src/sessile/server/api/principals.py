@@ -59,19 +59,26 @@ async def show(id: PrincipalPath, server: Ours, _active: Operator) -> PrincipalO
     return PrincipalOut.of(found, await owner_name(server, found))
 
 
-@router.patch("/principals/{id}", summary="Disable or enable a principal")
+@router.patch("/principals/{id}", summary="Disable or enable a principal, or say where a person is reached")
 async def change(
     id: PrincipalPath, body: PrincipalChange, server: Ours, _active: Operator, here: CurrentAccess
 ) -> PrincipalChanged:
     """Disabling ends every session of the principal at once and says so in the receipt, with the keys and leases
     that it handed out and that go on. Enabling brings nothing back.
 
+    `emails` is for a person who has no confirmed address yet, so that it can set its first password: each gets a link
+    and counts once that was followed. From then on only the person changes them: whoever could change another's
+    addresses could take over the account.
+
     Needs an authentication of the last five minutes.
     """
     active = await here.meet(FRESH_OPERATOR)
+    if body.emails is not None:
+        await server.addresses.replace(await server.authority.principal(id), body.emails, by=active)
+    receipt = None
     if body.status == "disabled":
         receipt = await server.authority.disable(id, cause=body.cause or "disabled", by=active)
-    else:
+    elif body.status == "active":
         receipt = await server.authority.enable(id, cause=body.cause or "enabled", by=active)
     found = await server.authority.principal(id)
     return PrincipalChanged.changed(found, await owner_name(server, found), receipt)

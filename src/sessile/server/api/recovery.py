@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
 from sessile.errors import Conflict, NotFound
-from sessile.factors.addresses import LONGEST
 from sessile.factors.password import MAXIMUM, MINIMUM, MINIMUM_WITH_SECOND, WeakPassword
-from sessile.fastapi import CurrentAccess
+from sessile.fastapi import RESPONSES, CurrentAccess
 from sessile.kernel.decide import Active
 from sessile.kernel.principal import Principal
 from sessile.server.access import Ours, SteppingUp
-from sessile.server.models import Code, Input, Output, PageOut, Secret
+from sessile.server.models import Code, Email, Input, Output, PageOut, Secret
 from sessile.server.models_addresses import ADDRESS_ID, AddressOut
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
 
 router = APIRouter()
+
+OVER: Final[dict[int | str, dict[str, Any]]] = {
+    410: {**RESPONSES[403], "description": "The link was followed before, is too old, or never was"}
+}
 
 Link = Annotated[str, Field(min_length=1, max_length=200, description="The last part of a link that was sent.")]
 
@@ -56,7 +59,7 @@ class StrengthOut(Output):
 
 
 class NewAddress(Input):
-    address: Annotated[str, Field(min_length=3, max_length=LONGEST)]
+    address: Email
 
 
 class Confirmation(Input):
@@ -74,7 +77,7 @@ async def forgot(body: Forgotten, server: Ours, here: CurrentAccess) -> None:
     await server.reset.ask(body.username, client=here.client)
 
 
-@router.post("/password/reset", tags=["Password"], summary="Set a new password by a link")
+@router.post("/password/reset", tags=["Password"], summary="Set a new password by a link", responses=OVER)
 async def reset(body: Reset, server: Ours, here: CurrentAccess) -> ResetOut:
     """Every session of the person ends; nobody is signed in by this. A person with a second factor needs a code of it
     as well: of an app, or a recovery code, whose replacement is in the answer.
@@ -116,7 +119,7 @@ async def add(body: NewAddress, server: Ours, here: CurrentAccess, active: Stepp
     return AddressOut.of(await server.addresses.add(principal, body.address, by=active, client=here.client))
 
 
-@router.post("/addresses/confirm", tags=["Addresses"], summary="Confirm an e-mail address by its link")
+@router.post("/addresses/confirm", tags=["Addresses"], summary="Confirm an e-mail address by its link", responses=OVER)
 async def confirm(body: Confirmation, server: Ours, here: CurrentAccess) -> AddressOut:
     """No session is needed: whoever has the link has the address."""
     return AddressOut.of(await server.addresses.confirm(body.link, client=here.client))
