@@ -18,10 +18,12 @@ from sessile.nhi import contain as containing
 from sessile.nhi import impersonating, offboarding
 from sessile.nhi import inventory as taking_stock
 from sessile.nhi import keys as rotating
+from sessile.nhi import leaks as leaking
 from sessile.nhi.contain import Containment
 from sessile.nhi.handing_out import HandingOut
 from sessile.nhi.inventory import Item
 from sessile.nhi.keys import OVERLAP
+from sessile.nhi.leaks import Leak
 from sessile.nhi.offboarding import Holdings, Offboarded
 from sessile.receipt import Issued, Receipt
 from sessile.stores.noticing import Noticed
@@ -138,6 +140,19 @@ class NonHuman(HandingOut):
         if to.session.uid is not None:
             trace = Trace(subject=to.session.uid, kind=TraceKind.SHOWN, what=session, how=how, first=now, last=now)
             await self.store.notice([Noticed(trace)])
+
+    async def found_in_the_open(self, token: str, *, where: str, reporter: str, client: Client | None = None) -> bool:
+        """End a token that was found where none should be, and record where and by whom. Whether it is one of ours.
+
+        It counts as no use of the token. `leaks` names what handed it out, to be contained.
+        """
+        await self.open()
+        return await leaking.report(self, token, where=where, reporter=reporter, client=client)
+
+    async def leaks(self, *, since: datetime | None = None) -> Sequence[Leak]:
+        """Tokens that were found in the open, latest first; at most 1,000, for about a hundred days."""
+        await self.open()
+        return await leaking.leaks(self, since)
 
     async def hand_over(
         self, name: str, *, to: str, only: Iterable[str] | None = None, by: Active | Actor | None = None

@@ -30,6 +30,7 @@ from sessile.nhi.leases import Leases
 from sessile.server.denials import Denials
 from sessile.server.key import open_keys
 from sessile.server.reaching import Reaching, reaching
+from sessile.server.scanner import Scanner
 from sessile.server.settings import Settings
 from sessile.server.strength import Strength
 from sessile.server.wording import TEXTS
@@ -64,6 +65,9 @@ class Server:
         """The secret of a link to set a new password, taken off the address."""
         self.confirm_cookie = CookieSpec(name=_beside(settings.cookie_name, "confirm"))
         """The same of a link to confirm an e-mail address."""
+        source = settings.secret_scanning
+        self.scanner = Scanner(source, self.authority.clock) if source is not None else None
+        """Whose reports of leaked tokens are taken; None: nobody's."""
         self.trusted = TrustedPeers(settings.trusted_proxies)
         self.origins = OriginRule(public=settings.origins)
         self.templates = jinja2.Environment(

@@ -16,6 +16,7 @@ from sessile.server.api import (
     introspect,
     inventory,
     keys,
+    leaks,
     leases,
     password,
     principals,
@@ -34,7 +35,7 @@ PREFIX: Final = "/api/v1"
 def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
-        inventory,
+        inventory, leaks,
         session, sessions, password, recovery, factors, principals, budgets, impersonations, revocations, containments,
         delegations, keys, leases, revoke, introspect, token, events, waiting,
     ]  # fmt: skip

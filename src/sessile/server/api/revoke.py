@@ -13,6 +13,7 @@ from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Requirement
 from sessile.kernel.event import Actor
 from sessile.kernel.reason import Reason
+from sessile.kernel.token import TokenKind
 from sessile.kernel.tries import Limit
 from sessile.server.access import Ours
 from sessile.strangers import network
@@ -43,9 +44,13 @@ async def revoke(token: Token, server: Ours, here: CurrentAccess, token_type_hin
     found = await server.authority.check(token, requirement=Requirement(below_policy=True), touch=False)
     session = found.session.id if found else found.session if found.reason in _STILL_HELD else None
     if session is not None:
-        await server.authority.revoke(
-            session=session, cause="ended by its holder", by=Actor(name="holder", client=here.client)
-        )
+        by = Actor(name="holder", client=here.client)
+        await server.authority.revoke(session=session, cause="ended by its holder", by=by)
+        if token.startswith(TokenKind.KEY):
+            # Whoever ends a key like this found it, as a rule: what handed it out is named to operators.
+            await server.authority.found_in_the_open(
+                token, where=here.client.ip or "unknown", reporter="its holder", client=here.client
+            )
     return Response(status_code=200)
 
 
