@@ -202,3 +202,31 @@ async def test_only_operators(world: World, path: str) -> None:
     assert (await alice.get(path)).status_code == 403
     nobody = await world.client(headers={"Accept": "text/html", "Sec-Fetch-Site": "same-origin"})
     assert (await nobody.get(path)).headers["location"] == "/login"
+
+
+async def test_the_inventory_says_what_is_wrong(world: World) -> None:
+    alice = await world.signed_in("alice")
+    await world.authority.register("service:ci", owner="alice", purpose="builds")
+    key = await alice.post("/api/v1/keys", json={"owner": "service:ci", "scopes": ["read"], "label": "runner"})
+    assert key.status_code == 201
+    await world.authority.disable("alice", cause="left")
+    olga = await world.browser("olga", operator=True)
+    page = (await olga.get("/console/inventory")).text
+    for words in ("service:ci", "builds", "runner", "NHI1", "who answers for it, alice, is disabled", "Cure:"):
+        assert words in page
+    assert key.json()["token"] not in page
+    assert "service:ci" not in re.sub(r"<nav.*?</nav>", "", (await olga.get("/console/inventory?owner=olga")).text)
+    assert (await olga.get("/console/inventory?owner=nobody")).status_code == 404
+
+
+async def test_what_was_touched_is_shown_before_and_after_a_containment(world: World) -> None:
+    alice = await world.signed_in("alice")
+    active = await world.authority.check(str(alice.cookie))
+    assert active
+    active.touch_resource("secret:prod/db", action="read")
+    olga = await world.browser("olga", operator=True)
+    session = f"/console/sessions/{active.session.id}"
+    assert "secret:prod/db" in (await olga.get(session)).text
+    assert "secret:prod/db" in (await olga.get(f"{session}/contain")).text
+    report = await olga.submit(f"{session}/contain", cause="stolen")
+    assert "secret:prod/db" in (await olga.get(report.headers["location"])).text

@@ -132,12 +132,13 @@ async def touched_by(store: Backend, found: dict[str, Reached], since: datetime)
         some = ids[start : start + _PAGE]
         traces += await store.traces(kind=TraceKind.TOUCH, subjects=some, since=since, limit=LISTED)
     latest = sorted(traces, key=lambda trace: trace.last, reverse=True)[:LISTED]
-    return tuple(
-        Touched(
-            resource=one.what, action=one.how, decision=one.decision, session=one.subject,
-            principal=found[one.subject].principal, first=one.first, last=one.last, times=one.times,
-        )
-        for one in latest
+    return tuple(touched_of(one, found[one.subject].principal) for one in latest)
+
+
+def touched_of(trace: Trace, principal: str | None) -> Touched:
+    return Touched(
+        resource=trace.what, action=trace.how, decision=trace.decision, session=trace.subject, principal=principal,
+        first=trace.first, last=trace.last, times=trace.times,
     )  # fmt: skip
 
 

@@ -15,6 +15,8 @@ from sessile.server.texts_console import (
     Confirm,
     Console,
     Containing,
+    Inventory,
+    Leases,
     Overview,
     Policies,
     Principal,
@@ -322,6 +324,8 @@ class Texts:
     audit: Audit = field(default_factory=Audit)
     containing: Containing = field(default_factory=Containing)
     report: Report = field(default_factory=Report)
+    inventory: Inventory = field(default_factory=Inventory)
+    leases: Leases = field(default_factory=Leases)
     problem: Problem = field(default_factory=Problem)
     api: ApiDocs = field(default_factory=ApiDocs)
     days: tuple[str, str] = ("{n} day", "{n} days")
@@ -343,6 +347,7 @@ class Texts:
                 "delegation": ("{n} delegation", "{n} delegations"),
                 "key": ("{n} key", "{n} keys"),
                 "lease": ("{n} lease", "{n} leases"),
+                "finding": ("{n} finding", "{n} findings"),
             }
         )
     )

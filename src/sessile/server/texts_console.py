@@ -15,7 +15,7 @@ class Console:
     tabs: Mapping[str, str] = field(
         default_factory=lambda: words(
             principals="Principals", overview="Overview", audit="Audit", containments="Containments",
-            policies="Policies",
+            inventory="Inventory", leases="Leases", policies="Policies",
         )
     )  # fmt: skip
     title: str = "Principals"
@@ -286,6 +286,15 @@ class Containing:
     picture: str = "The tree of what was handed out, {n} in all; the list below says the same."
     picture_region: str = "Picture of the blast radius"
     listed: str = "One by one"
+    touched: str = "What it touched"
+    touched_hint: str = "Resources that these sessions asked for, as far as they were noticed. Look at each."
+    resource: str = "Resource"
+    decision: str = "Decision"
+    times: str = "{n} times"
+    outside: str = "In other systems"
+    outside_hint: str = "Leased credentials, which are ended there too; what a person has to do stands beside each."
+    to_do: str = "To do"
+    take_successor: str = "Somebody takes the new secret over: sessile lease list names it"
     what: str = "What"
     whose: str = "Whose"
     fate: str = "Fate"
@@ -327,3 +336,50 @@ class Report:
     by_hand: str = "To end it earlier: {what}"
     print: str = "Print this page for the file."
     not_closed: str = "not closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    title: str = "Inventory"
+    intro: str = "Every service and agent: who answers for it, what it holds, and what is wrong, by OWASP's NHI Top 10."
+    owner_only: str = "Only those that this person answers for"
+    no_purpose: str = "Nobody has said what it is for."
+    nobody: str = "Nobody"
+    age: str = "Age"
+    delegations: str = "Live delegations"
+    last_used: str = "Last used"
+    held: str = "Keys and leases"
+    by: str = "handed out by {name}"
+    rotation: str = "Rotation due"
+    due: str = "Due"
+    rotated_out: str = "Rotated out"
+    ends: str = "ends {when}"
+    cure: str = "Cure:"
+    none: str = "No services and no agents"
+    none_hint: str = "They are made with: sessile user add service:NAME --owner PERSON"
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    title: str = "Leases"
+    intro: str = "Credentials in other systems whose end there is not confirmed yet."
+    pending_only: str = "Only what should be over"
+    all: str = "All"
+    what: str = "Credential"
+    state: str = "State"
+    states: Mapping[str, str] = field(
+        default_factory=lambda: words(
+            living="Living", pending="Being ended", lingering="Cannot be ended earlier", confirmed="Confirmed over"
+        )
+    )
+    outcomes: Mapping[str, str] = field(
+        default_factory=lambda: words(ended="Ended", expired="Expired", rotated="Rotated", by_hand="Ended by hand")
+    )
+    overdue: str = "overdue"
+    tried: str = "tried {n} times: {error}"
+    by_hand: str = "to do by hand: {what}"
+    next_try: str = "next try {when}"
+    until: str = "Lives until"
+    unknown: str = "nobody knows until when"
+    none: str = "Nothing to end"
+    none_hint: str = "No leased credential lives, and no end is unconfirmed."

@@ -17,6 +17,7 @@ from sessile.kernel.event import Event, EventName
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionInfo, SessionKind
 from sessile.nhi.blast import Living
+from sessile.nhi.inventory import Held
 from sessile.server.texts import Texts
 
 NOUNS: Final[Mapping[str, str]] = {
@@ -109,7 +110,7 @@ class Wording(Texts):
         parts = [self.count(counts[kind], noun) for kind, noun in NOUNS.items() if counts.get(kind)]
         return self.listing(parts) if parts else ""
 
-    def kind_of(self, one: Reached | Living) -> str:
+    def kind_of(self, one: Reached | Living | Held) -> str:
         """What it is, in one word: `Session`, `Delegation`, `Key`."""
         one_, _ = self.counted[NOUNS.get(one.kind, "session")]
         return one_.format(n="").strip().capitalize()

@@ -13,6 +13,7 @@ from sessile.server.pages import (
     console,
     containing,
     factors,
+    nonhuman,
     overview,
     policies,
     reset,
@@ -26,8 +27,8 @@ from sessile.server.pages import (
 def router() -> APIRouter:
     found = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     for group in (
-        sign_in, reset, account, addresses, step_up, codes, factors, console, overview, containing, policies, audit,
-        story, waiting,
+        sign_in, reset, account, addresses, step_up, codes, factors, console, overview, containing, nonhuman, policies,
+        audit, story, waiting,
     ):  # fmt: skip
         found.include_router(group.router)
     return found

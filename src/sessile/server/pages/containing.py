@@ -118,7 +118,7 @@ async def _preview(
     assert would.radius is not None  # noqa: S101 - a dry run is walked to the end
     return page(
         request, "contain.html", status=status, now=server.now(), target=target, radius=would.radius,
-        picture=tree(would.radius.sessions), since=since if since in SPANS else "", spans=SPANS,
+        picture=tree(would.radius.sessions), leases=would.leases, since=since if since in SPANS else "", spans=SPANS,
         cause=typed.get("cause", ""), errors={"cause": error} if error else {},
     )  # fmt: skip
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 from fastapi import Request
+from starlette.exceptions import HTTPException
 
 from sessile.errors import SessileError
+from sessile.kernel.decide import Active
 from sessile.kernel.reason import Reason
 from sessile.server.pages.typed import bounded
 from sessile.server.state import server_of
@@ -29,22 +30,22 @@ class Form(msgspec.Struct, frozen=True):
 
 
 async def park_form(request: Request, here: Access, path: str | None) -> None:
-    """A form came after its session had timed out: keep what was typed, until its person is back.
+    """A form came after its session had timed out, or just before: keep what was typed, until its person is back.
 
     Only of a form that was made for that session, and never what proves or names a secret.
     """
-    denied = here.result
-    if denied or path is None or denied.reason not in (Reason.IDLE, Reason.EXPIRED) or denied.session is None:
+    result = here.result
+    if isinstance(result, Active):
+        session: str | None = result.session.id
+    else:
+        session = result.session if result.reason in (Reason.IDLE, Reason.EXPIRED) else None
+    if session is None or safe_path(path) is None:
         return
-    form = await request.form()
-    found: Mapping[str, object] = dict(form)
-    if not check_form_token(server_of(request).key, denied.session, str(found.get("form_token", ""))):
-        return
-    fields = bounded(found)
-    if not fields or safe_path(path) is None:
-        return
-    name = TEXTS.waiting.form.format(path=path.partition("?")[0])[:100]
     try:
-        await here.park(name, Form(path, fields), type_name=FORM)
-    except (SessileError, ValueError):
-        return  # as many wait as may, or it was ended meanwhile: it is a sign-in like any other
+        found = dict(await request.form())
+        fields = bounded(found)
+        if check_form_token(server_of(request).key, session, str(found.get("form_token", ""))) and fields and path:
+            name = TEXTS.waiting.form.format(path=path.partition("?")[0])[:100]
+            await here.park(name, Form(path, fields), type_name=FORM)
+    except (SessileError, HTTPException, ValueError):
+        return  # no form, as many wait as may, or it was ended meanwhile: then it is a sign-in like any other

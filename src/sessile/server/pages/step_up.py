@@ -111,7 +111,10 @@ async def _ways(server: Server, active: Active, path: str | None) -> list[Way]:
         # Only by a factor that one has does one change those (`enrolled.demand_factor`).
         codes = await server.recovery_codes.of(active.session.uid or "") is not None
         return [*own, "recovery_code"] if codes else own
-    return [*(way for way in own if way == "passkey"), "password", *(way for way in own if way != "passkey")]
+    ways: list[Way] = [*(way for way in own if way == "passkey"), "password", *(way for way in own if way != "passkey")]
+    # What was shown a moment ago comes last: the overall limit starts anew when all has been shown again.
+    shown = {event.method for event in active.session.authentications if server.now() - event.at < FRESH}
+    return sorted(ways, key=lambda way: way in shown)
 
 
 _WAYS: Final[dict[Method, Way]] = {

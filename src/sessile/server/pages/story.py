@@ -9,6 +9,8 @@ from starlette.responses import Response
 
 from sessile.errors import NotFound
 from sessile.kernel.session import SessionInfo
+from sessile.kernel.trace import TraceKind
+from sessile.nhi.blast import Touched, touched_of
 from sessile.server.access import Operator, Ours, SessionPath
 from sessile.server.pages.console import CONSOLE, trees
 from sessile.server.pages.render import page
@@ -28,6 +30,7 @@ async def show_session(id: SessionPath, request: Request, server: Ours, _active:
     return page(
         request, "session.html", now=server.now(), session=info, above=await _above(server, info),
         tree=(await trees(server, [info]))[0].children, rules=[] if policy is None else sentences(policy),
+        touched=await _touched(server, info),
         events=await server.authority.store.events(session=id, latest=True, limit=EVENTS),
     )  # fmt: skip
 
@@ -43,3 +46,9 @@ async def _above(server: Server, info: SessionInfo) -> list[SessionInfo]:
             break
         at = found[-1].parent or found[-1].origin
     return found
+
+
+async def _touched(server: Server, info: SessionInfo) -> list[Touched]:
+    await server.authority.traces.flush(server.authority.store, everything=True)
+    found = await server.authority.store.traces(kind=TraceKind.TOUCH, subjects=[info.id], limit=EVENTS)
+    return [touched_of(one, info.principal) for one in found]

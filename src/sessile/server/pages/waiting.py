@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from sessile.errors import Conflict, NotFound, Refused
@@ -13,7 +13,7 @@ from sessile.fastapi import CurrentAccess
 from sessile.kernel.reason import Cure
 from sessile.kernel.work import Work
 from sessile.server.access import Ours, Person
-from sessile.server.pages.parking import FORM, Form
+from sessile.server.pages.parking import FORM, Form, park_form
 from sessile.server.pages.render import HOME, CheckedForm, go, page, remembered
 from sessile.server.pages.step_up import step_up_first
 from sessile.server.pages.typed import keep_typed
@@ -38,6 +38,15 @@ async def show(request: Request, server: Ours, active: Person, here: CurrentAcce
         notice=here.data.pop("notice", None), notice_tone=here.data.pop("notice_tone", "success"),
         go_on=remembered(request),
     )  # fmt: skip
+
+
+@router.post("/waiting")
+async def park(
+    request: Request, here: CurrentAccess, of: Annotated[str | None, Query(alias="page", max_length=2_000)] = None
+) -> Response:
+    """What was typed into a page that a timeout takes away (park.js). The answer tells nothing: nobody sees it."""
+    await park_form(request, here, of)
+    return Response(status_code=204)
 
 
 @router.post("/waiting/{id}/resume")
