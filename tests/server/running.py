@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from sessile import Authority
+from sessile.server.state import Server
 
 T = TypeVar("T")
 
@@ -22,7 +23,8 @@ class Running:
 
     def __init__(self, app: FastAPI, url: str, loop: asyncio.AbstractEventLoop) -> None:
         self.url = url
-        self.authority: Authority = app.state.server.authority
+        self.state: Server = app.state.server
+        self.authority: Authority = self.state.authority
         self._loop = loop
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -34,12 +36,12 @@ def running(app: FastAPI) -> Iterator[Running]:
     listening = socket.create_server(("127.0.0.1", 0))
     started = threading.Event()
 
-    class Server(uvicorn.Server):
+    class Listening(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             started.set()
 
-    server = Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2))
+    server = Listening(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2))
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def serve() -> None:
