@@ -69,6 +69,7 @@ async def test_an_ordinary_logout_leaves_it_and_a_containment_does_not(authority
     assert (await authority.containment(report.id)).state == "closed"
 
 
+@pytest.mark.requirement("NHI1-c")
 async def test_of_two_leases_the_first_failing_the_second_is_tried_and_the_report_closes_by_itself(
     authority: Authority, clock: ManualClock, tmp_path: Path
 ) -> None:
@@ -95,10 +96,10 @@ async def test_of_two_leases_the_first_failing_the_second_is_tried_and_the_repor
     clock.advance(LONGEST_RETRY)
     before = len(await events(authority))
     assert await held.work() == 1
+    told = [(one.name, one.details.get("state")) for one in (await events(authority))[before:]]
+    assert told == [(EventName.LEASE_ENDED, None), (EventName.CONTAINMENT_SETTLED, "closed")], "before anybody looks"
     report = await authority.containment(report.id)
     assert (report.state, report.living) == ("closed", ())
-    told = [(one.name, one.details.get("state")) for one in (await events(authority))[before:]]
-    assert told == [(EventName.LEASE_ENDED, None), (EventName.CONTAINMENT_SETTLED, "closed")]
 
 
 @pytest.mark.parametrize("how", ["idle", "expiry", "everybody", "disabled", "policy", "parent", "its owner"])
@@ -141,6 +142,7 @@ async def test_whatever_ends_it_ends_it_outside(
     assert (await held.show(lease.info.id)).state == "confirmed"
 
 
+@pytest.mark.requirement("NHI1")
 async def test_disabling_lists_living_leases_and_ends_those_of_the_person(authority: Authority, folder: Folder) -> None:
     held = leases(authority, folder=folder)
     alice = await operator(authority)
@@ -297,6 +299,7 @@ async def test_who_may_hand_out_a_lease(authority: Authority, clock: ManualClock
     assert lease.info.expires == agent.active.session.expires
 
 
+@pytest.mark.requirement("NHI7")
 async def test_what_is_made_outside_is_shown_once(authority: Authority, folder: Folder) -> None:
     held = leases(authority, folder=folder)
     alice = await operator(authority)
@@ -372,6 +375,7 @@ async def test_probing_says_what_is_wrong(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.requirement("NHI2")
 async def test_handles_are_sealed_at_rest(tmp_path: Path, folder: Folder) -> None:
     async with Authority(f"sqlite:///{tmp_path}/sessile.db") as authority:
         held = leases(authority, folder=folder)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from sessile.kernel.lease import OVERDUE
 from tests.nhi.connectors.authorization_server import CLIENT, SECRET, AuthorizationServer
 from tests.program import OPERATOR_PASSWORD, PERSON_PASSWORD, Program, Server
 from tests.server.conftest import COOKIE
@@ -151,10 +154,12 @@ def test_the_command_line(program: Program, idp: AuthorizationServer) -> None:
     assert contained["state"] == "partial"
     assert "does not answer" in contained["living"][0]["error"]
     assert program.run("lease", "pending").returncode == 0, "not overdue"
+    with contextlib.closing(sqlite3.connect(program.database, isolation_level=None)) as db:
+        db.execute("UPDATE lease SET over = over - ?", (OVERDUE // timedelta(microseconds=1),))  # time goes by
     doctor = program.run("doctor")
     assert doctor.returncode == 1
     assert "connector gone" in doctor.stdout
-    assert "1 being ended" in doctor.stdout
+    assert "1 credential in other systems should be over" in doctor.stdout
     assert "last error: the authorization server does not answer" in program.ok("contain", "--report", contained["id"])
     assert program.json("lease", "confirm", second["id"], "--cause", "by hand")["outcome"] == "by_hand"
     assert program.json("contain", "--report", contained["id"])["state"] == "closed"

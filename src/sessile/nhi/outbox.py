@@ -79,6 +79,8 @@ class Outbox:
                 await self.work()
             except SessileError as error:
                 logger.warning("nothing could be ended in other systems, trying again: %s", error)
+            except Exception:  # a mistake of ours must not leave everything that comes after it alive
+                logger.exception("the work in other systems broke, going on")
             await asyncio.sleep(POLL_SECONDS)
 
     async def work(self) -> int:

@@ -68,14 +68,12 @@ class Http:
 
 
 def said(answer: httpx.Response) -> str:
-    """Why, as far as an answer tells; bounded and on one line."""
-    text = answer.text[:_MOST]
+    """Why, in the words of the protocol, bounded and on one line. Not what the answer says freely: that may repeat a
+    token."""
     try:
-        found = answer.json()
+        found = answer.json() if len(answer.content) < _MOST else None
     except ValueError:
         found = None
-    if isinstance(found, dict):
-        told = found.get("errors") or found.get("error_description") or found.get("error") or ""
-        text = "; ".join(map(str, told)) if isinstance(told, list) else str(told)
-    text = " ".join(text.split())
-    return text[:200] or answer.reason_phrase
+    told = (found.get("errors") or found.get("error")) if isinstance(found, dict) else None
+    text = "; ".join(map(str, told)) if isinstance(told, list) else str(told or "")
+    return " ".join(text.split())[:200] or answer.reason_phrase
