@@ -318,6 +318,7 @@ async def test_an_address_is_added_confirmed_and_removed_by_page(mailed: Mailed)
     await mailed.alice()
     browser = await mailed.browser("alice")
     assert "alice@example.org" in (await browser.get("/account")).text
+    assert 'name="address" type="email" value=""' in (await browser.get("/account/addresses")).text
     for wrong in ("alice", "a@b\nBcc: x@example.org", "alice@example.org"):
         assert (await browser.submit("/account/addresses", address=wrong)).status_code == 422
     assert (await browser.submit("/account/addresses", address="other@example.org")).status_code == 303
@@ -362,8 +363,11 @@ async def test_addresses_are_changed_with_a_fresh_proof_only(mailed: Mailed) -> 
     mailed.clock.advance(6 * MINUTE)
     is_problem(await program.post("/api/v1/addresses", json={"address": "x@example.org"}), 401, cure="step_up")
     is_problem(await program.delete(f"/api/v1/addresses/{made['id']}"), 401, cure="step_up")
+    browser.headers["referer"] = f"{ORIGIN}/account/addresses"
     asked = await browser.submit("/account/addresses", address="x@example.org")
     assert (asked.status_code, asked.headers["location"]) == (303, "/account/step-up")
+    await browser.submit("/account/step-up", password=PASSWORD)
+    assert 'value="x@example.org"' in (await browser.get("/account/addresses")).text, "what was typed is not lost"
     listed = (await program.get("/api/v1/addresses")).json()["items"]
     assert [one["address"] for one in listed] == ["alice@example.org", "two@example.org"]
     principal = await mailed.authority.principal("alice")

@@ -35,7 +35,7 @@ async def add(request: Request, server: Ours, active: SteppingUp, here: CurrentA
         made = await server.addresses.add(principal, typed, by=active, client=here.client)
     except (ValueError, Conflict, LimitExceeded) as error:
         said = {Conflict: words.there, LimitExceeded: words.most}.get(type(error), words.wrong)
-        return await _page(request, server, active, here, status=422, errors={"address": said}, typed=typed[:254])
+        return await _page(request, server, active, here, status=422, errors={"address": said}, entered=typed[:254])
     here.data["notice"] = words.was_added.format(address=made.address)
     return go(ADDRESSES)
 
