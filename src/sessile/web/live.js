@@ -1,9 +1,9 @@
 // Sessile: every open tab of a session leaves when it ends. What it is given as data-…: docs/live-tabs.md
 (() => {
   const script = document.currentScript, set = script.dataset, {session, login} = set, root = document.documentElement;
-  const at = (name) => new URL(name, script.src).href, name = at(session || '.');
-  const sleep = (ms) => new Promise((done) => setTimeout(done, ms)), now = Date.now;
-  const make = (tag) => document.createElement(tag);
+  const at = name => new URL(name, script.src).href, name = at(session || '.');
+  const sleep = ms => new Promise(done => setTimeout(done, ms)), now = Date.now;
+  const make = tag => document.createElement(tag);
   let gone, quit, channel, leading, state, dialog, clock, checking;
 
   const ask = (signal, method) =>
@@ -17,19 +17,18 @@
     // A page that is for everybody would come again and again.
     if (!session && !login && now() - sessionStorage.sessile < 1e4) return quit.abort();
     sessionStorage.sessile = now();
-    gone = 1;
+    gone = dispatchEvent(new Event('sessile:leave'));
     root.replaceChildren();
     location.replace(login || document.URL.split('#')[0]);
   };
 
-  const hear = (said) => {
+  const hear = said => {
     state = said;
     clearInterval(clock);
     dialog?.remove();
-    if (said.type == 'revoked') leave();
-    else if (said.type != 'live') warn(said);
+    said.type == 'revoked' ? leave() : said.type != 'live' && warn(said);
   };
-  const tell = (said) => {
+  const tell = said => {
     if (said.limit) said.until = now() + said.left * 1e3;
     channel.postMessage(said);
     hear(said);
@@ -57,8 +56,7 @@
     count();
   };
   const extend = async () => {
-    const {ok} = await fetch(at('extend'), {method: 'POST'});
-    ok ? tell({type: 'live'}) : check();
+    (await fetch(at('extend'), {method: 'POST'})).ok ? tell({type: 'live'}) : check();
   };
 
   // After a rest nothing is shown before the server has said that the session lives.
@@ -72,7 +70,7 @@
     }
   };
 
-  const listen = async (mine) => {
+  const listen = async mine => {
     leading = 1;
     for (let wait = 500; !mine.aborted && !gone; wait = Math.min(wait * 2, 3e4)) {
       const one = new AbortController(), stop = () => one.abort();
@@ -91,7 +89,7 @@
           [rest, ...parts] = (rest + value).split('\n\n').reverse();
           for (const part of parts.reverse()) {
             const [, type, data] = /^event: (.*)\ndata: (.*)/.exec(part) || [];
-            if (type) tell({type, ...JSON.parse(data)});
+            type && tell({type, ...JSON.parse(data)});
           }
         }
       } catch {}
