@@ -22,6 +22,7 @@ from sessile.kernel.ids import ALPHABET, home, partition_of
 from sessile.kernel.principal import Status
 from sessile.kernel.reason import Reason
 from sessile.receipt import Issued
+from sessile.stores.limits import CONNECT_SECONDS, STATEMENT_SECONDS
 from sessile.stores.protocol import End
 from sessile.stores.redis import RedisStore
 from sessile.stores.redis.health import examine
@@ -267,6 +268,26 @@ async def test_an_engine_that_is_stopped(one: Authority, engine: Server) -> None
     finally:
         engine.signal(signal.SIGCONT)
     await until_reason(one, issued, None)
+
+
+async def test_nobody_waits_again_for_an_engine_that_has_not_answered(one: Authority, engine: Server) -> None:
+    """A crowd of requests is answered within what one of them may wait, and later ones at once."""
+    held = [await one.begin(f"person-{number}") for number in range(60)]
+    engine.signal(signal.SIGSTOP)
+    try:
+        await until(lambda: not one.store.current(one.clock.elapsed()))
+        began = time.monotonic()
+        found = await asyncio.gather(*[reason(one, issued) for issued in held])
+        assert set(found) == {Reason.UNAVAILABLE}
+        assert time.monotonic() - began < STATEMENT_SECONDS + CONNECT_SECONDS
+        began = time.monotonic()
+        for issued in held:
+            assert await reason(one, issued) is Reason.UNAVAILABLE
+        assert time.monotonic() - began < CONNECT_SECONDS + 1
+    finally:
+        engine.signal(signal.SIGCONT)
+    for issued in held:
+        await until_reason(one, issued, None)
 
 
 async def test_an_ending_while_the_engine_is_away_comes_into_force_with_it(

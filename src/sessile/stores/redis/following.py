@@ -19,7 +19,7 @@ from sessile.near import NearCache
 from sessile.stores.limits import CONNECT_SECONDS
 from sessile.stores.redis.engine import Elsewhere, Found
 from sessile.stores.redis.line import Line
-from sessile.stores.redis.servers import Address, Servers
+from sessile.stores.redis.servers import Address, Servers, slot
 from sessile.trust import Mark
 
 logger = logging.getLogger("sessile")
@@ -67,9 +67,6 @@ class Following:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     # -- what the store asks ------------------------------------------------------------------------------------
-
-    def current(self, now: int, partition: str | None) -> bool:
-        return now < (self.deadline if partition is None else self.followers[partition].trust.deadline)
 
     def asking(self, partition: str) -> Asked:
         return self.followers[partition].asking(self.clock.elapsed())
@@ -197,6 +194,9 @@ class Following:
             if address not in self.lines:
                 self.lines[address] = Line(self, address)
             self.lines[address].take(partitions)
+        missing = "".join(one for one in ALPHABET if not any(one in partitions for partitions in places.values()))
+        if missing:
+            self.lost(missing, f"no server of the cluster has slot {slot(missing[0])}")
         self.servers.keep(list(places))
 
     async def close(self) -> None:

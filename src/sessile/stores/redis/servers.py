@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from sessile.errors import StoreUnavailable
 from sessile.kernel.ids import ALPHABET
+from sessile.stores.limits import AWAY_SECONDS, REFUSED_SECONDS
 from sessile.stores.redis.wire import Login, Push, Refused, Wire, info_field
 
 _WAIT_MILLISECONDS = 400
@@ -73,6 +74,8 @@ class Servers:
         self._hints: dict[str, tuple[Address, float]] = {}
         self._wires: dict[Address, Wire] = {}
         self._opening: dict[Address, asyncio.Lock] = {}
+        self._away: dict[Address, tuple[float, str]] = {}
+        """Servers that have not answered: until when nobody asks them, and what they did instead."""
         self.changed = asyncio.Event()
         """Set when a server has said that things are not where they were."""
 
@@ -214,14 +217,27 @@ class Servers:
         wire = self._wires.get(address)
         if wire is not None and wire.is_open:
             return wire
-        async with self._opening.setdefault(address, asyncio.Lock()):
+        if wire is not None and wire.gave_up is not None:
+            self._away[address] = wire.gave_up + AWAY_SECONDS, "the engine did not answer"
+            del self._wires[address]
+        lock = self._opening.setdefault(address, asyncio.Lock())
+        # A crowd of requests is not made to wait, one after the other, for an engine that has just not answered.
+        until, error = self._away.get(address, (0.0, ""))
+        if error and (lock.locked() or time.monotonic() < until):
+            raise StoreUnavailable(error)
+        async with lock:
             wire = self._wires.get(address)
             if wire is None or not wire.is_open:
+                until, error = self._away.get(address, (0.0, ""))
+                if time.monotonic() < until:
+                    raise StoreUnavailable(error)
                 try:
                     wire = self._wires[address] = await self.connect(address)
-                except StoreUnavailable:
+                except StoreUnavailable as refused:
+                    self._away[address] = time.monotonic() + REFUSED_SECONDS, str(refused)
                     self.elsewhere(partition)
                     raise
+                self._away.pop(address, None)
             return wire
 
     def elsewhere(self, partition: str, error: Refused | None = None) -> None:
@@ -265,7 +281,7 @@ class Servers:
 
     def abandon(self) -> None:
         """In a forked child: the sockets are the parent's."""
-        self._places, self._wires, self._opening = {}, {}, {}
+        self._places, self._wires, self._opening, self._away = {}, {}, {}, {}
         self.changed = asyncio.Event()
 
     def close(self) -> None:

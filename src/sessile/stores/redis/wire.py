@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -56,6 +57,8 @@ class Wire(asyncio.Protocol):
         self.client = ""
         self.version = ""
         self.is_valkey = False
+        self.gave_up: float | None = None
+        """When (`time.monotonic`) it was given up for an answer that did not come."""
         self.run_id = ""
 
     @classmethod
@@ -167,6 +170,7 @@ class Wire(asyncio.Protocol):
             return
         left = self._pending[0][0] + self.patience - self._loop.time()
         if left <= 0:
+            self.gave_up = time.monotonic()
             self.close()
         else:
             self._watch = self._loop.call_later(left, self._look)
