@@ -28,6 +28,9 @@ def serve(
     trusted_proxies: Annotated[
         list[str], typer.Option("--trusted-proxy", metavar="NETWORK", help="Whose X-Forwarded-* are believed.")
     ] = [],  # noqa: B006
+    touched_paths: Annotated[
+        list[str], typer.Option("--touched-path", metavar="PATTERN", help="Paths that forward-auth notes: /secrets/*")
+    ] = [],  # noqa: B006
 ) -> None:
     """Serve sign-in, account and console pages and the API.
 
@@ -47,6 +50,7 @@ def serve(
     settings = Settings(
         database=cli.url, sessions=cli.elsewhere, origins=tuple(origins), trusted_proxies=tuple(trusted_proxies),
         mail=mail, password_list=Path(listed).absolute() if listed else None, connectors=cli.connectors,
+        touched_paths=tuple(touched_paths), secret_scanning=os.environ.get("SESSILE_SECRET_SCANNING"),
     )  # fmt: skip
     sockets = listen(host, port)
     asyncio.run(_prepare(cli, settings))
