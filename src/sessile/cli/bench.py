@@ -93,6 +93,8 @@ class Report(msgspec.Struct, frozen=True):
     verification_microseconds: Cost
     check_cached: Check
     check_uncached: Check
+    cached_to_memory: float
+    """A cached check to one of the memory store's, by the medians: what following an engine adds to it."""
     cached_checks_per_second: float
     """Of one core."""
     begin: Begin
@@ -192,6 +194,7 @@ async def _measure(cli: Cli, place: Place, seconds: float, processes: int, folde
         round_trip=floors[0], round_trip_microseconds=bare, verification=floors[1], verification_microseconds=verified,
         check_cached=_check(checks["cached"], bare, verified),
         check_uncached=_check(checks["uncached"], bare, verified),
+        cached_to_memory=checks["cached"].median / checks["memory"].median,
         cached_checks_per_second=1e6 / checks["cached"].median, begin=begin, revoke=revoke, denial=denial,
         principal=principal,
     )  # fmt: skip
@@ -289,9 +292,10 @@ async def _checks(
     cold = place.authority(create=False, capacity=1)
     with contextlib.ExitStack() as stack:
         beside = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessile-bench-")))
-        async with cold, measuring.round_trip(place.url, beside, authority) as bare:
+        async with cold, Authority("memory:") as memory, measuring.round_trip(place.url, beside, authority) as bare:
+            in_memory = [str((await memory.begin("bench")).token) for _ in range(SESSIONS)]
             works = {
-                "round trip": bare.work, "verification": verification.work,
+                "round trip": bare.work, "verification": verification.work, "memory": _checking(memory, in_memory),
                 "cached": _checking(authority, tokens), "uncached": _checking(cold, tokens),
             }  # fmt: skip
             return (bare.what, verification.what), await in_turn(works, seconds)
@@ -433,6 +437,7 @@ def _show(cli: Cli, report: Report) -> None:
     cli.facts(
         {
             "checks a second, one core": f"{report.cached_checks_per_second:,.0f} from the near cache",
+            "a cached check": f"{report.cached_to_memory:.2f} times the memory store's",
             "sessions begun a second": f"{report.begin.alone_per_second:,.0f} one by one,"
             f" {report.begin.together_per_second:,.0f} with {report.begin.together} at once",
             "many sessions to few": f"{principal.ratio:.2f} times",
