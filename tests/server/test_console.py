@@ -230,3 +230,17 @@ async def test_what_was_touched_is_shown_before_and_after_a_containment(world: W
     assert "secret:prod/db" in (await olga.get(f"{session}/contain")).text
     report = await olga.submit(f"{session}/contain", cause="stolen")
     assert "secret:prod/db" in (await olga.get(report.headers["location"])).text
+
+
+async def test_a_link_to_the_step_up_leads_back(world: World) -> None:
+    await world.person("olga", operator=True, password=True)
+    olga = await world.browser("olga")
+    await olga.get("/account/step-up", headers={"Referer": "https://localhost/console?q=ali"})
+    answer = await olga.submit("/account/step-up", password=PASSWORD)
+    assert answer.headers["location"] == "/console?q=ali"
+    # A page of another site does not choose where one goes on.
+    await olga.get(
+        "/account/step-up", headers={"Referer": "https://evil.example/console?q=x", "Sec-Fetch-Site": "cross-site"}
+    )
+    answer = await olga.submit("/account/step-up", password=PASSWORD)
+    assert answer.headers["location"] == "/account"

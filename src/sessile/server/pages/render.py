@@ -121,12 +121,12 @@ async def render_problem(request: Request, problem: Problem) -> Response:
         back = asked if request.method == "GET" else None
         if request.method == "POST":
             # What was typed waits for its person; the sign-in offers it.
-            await park_form(request, request.scope["sessile"], _referring(request))
+            await park_form(request, request.scope["sessile"], referring(request))
         remember(server, response, back)
         return response
     if problem.cure == Cure.STEP_UP:
         # Back to the page that asked, or that had the form.
-        response, back = go(STEP_UP), asked if request.method == "GET" else _referring(request)
+        response, back = go(STEP_UP), asked if request.method == "GET" else referring(request)
         remember(server, response, back)
         if request.method == "POST" and back is not None:
             await _keep_form(request, back)
@@ -153,8 +153,8 @@ async def _keep_form(request: Request, path: str) -> None:
         keep_typed(here, path, dict(await checked_form(request, here.active)))
 
 
-def _referring(request: Request) -> str | None:
-    """The page of this server that a form was on; only its path counts, and a path is all that is kept."""
+def referring(request: Request) -> str | None:
+    """The page of this server that a form or a link was on; only its path counts, and a path is all that is kept."""
     found = urlsplit(request.headers.get("referer", ""))
     return found.path + (f"?{found.query}" if found.query else "")
 

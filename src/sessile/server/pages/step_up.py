@@ -21,7 +21,18 @@ from sessile.kernel.session import Client
 from sessile.receipt import Issued
 from sessile.server.access import Ours, SteppingUp
 from sessile.server.pages.codes import show_codes
-from sessile.server.pages.render import HOME, STEP_UP, CheckedForm, drop, go, page, remember, remembered, text
+from sessile.server.pages.render import (
+    HOME,
+    STEP_UP,
+    CheckedForm,
+    drop,
+    go,
+    page,
+    referring,
+    remember,
+    remembered,
+    text,
+)
 from sessile.server.pages.sign_in import credential_of, throttled, wait
 from sessile.server.pages.typed import keep_typed, purpose_of
 from sessile.server.proving import raising
@@ -43,10 +54,15 @@ async def ask(
     request: Request, server: Ours, active: SteppingUp, here: CurrentAccess,
     chosen: Annotated[Way | None, Query(alias="with")] = None,
 ) -> Response:  # fmt: skip
-    ways = await _ways(server, active, remembered(request))
+    back = remembered(request)
+    ways = await _ways(server, active, back)
     if not ways:
         return page(request, "second_factor.html", active=active)
-    return _form(request, server, here, active, ways, chosen)
+    response = _form(request, server, here, active, ways, chosen)
+    if back is None and request.headers.get("sec-fetch-site") == "same-origin":
+        # By a link, such as that of the dialog of open tabs: back to where the person was.
+        remember(server, response, referring(request))
+    return response
 
 
 @router.post(STEP_UP)
