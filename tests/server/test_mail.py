@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from sessile import Client as Device
 from sessile import Method
 from sessile.clock import SystemClock
+from sessile.factors.addresses import Address
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.server import Settings
 from sessile.server.courier import LATE
@@ -236,6 +237,25 @@ async def opened_later(before: World, stack: AsyncExitStack, folder: Path, smtp:
     assert courier is not None
     await courier.close()
     return found
+
+
+async def test_an_event_that_cannot_be_told_keeps_no_other_from_being(
+    mailed: Mailed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    uid = await two_addresses(mailed)
+    courier = mailed.server.reaching.courier
+    assert courier is not None
+    asked = mailed.server.addresses.of
+
+    async def broken(of: str) -> list[Address]:
+        monkeypatch.setattr(mailed.server.addresses, "of", asked)
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(mailed.server.addresses, "of", broken)
+    first = Event(name=EventName.FACTOR_ADDED, principal="alice", uid=uid)
+    second = Event(name=EventName.FACTOR_REMOVED, principal="alice", uid=uid)
+    assert {subject for _, subject in await subjects_after(mailed, first, second)} == {"A way to sign in was removed"}
+    assert "is not told" in caplog.text
 
 
 async def test_a_courier_that_runs_by_itself(tmp_path: Path, smtp: Post) -> None:

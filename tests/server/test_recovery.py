@@ -349,6 +349,7 @@ async def test_an_address_is_added_confirmed_and_removed_by_page(mailed: Mailed)
         (to, "An e-mail address was removed") for to in ("alice@example.org", "other@example.org")
     ]
     assert "a…@example.org was removed" in text(mailed.post.mails[0])
+    assert await mailed.server.addresses.get(uid, first.id) is None, "nothing of it is kept"
 
 
 @pytest.mark.requirement("ASVS V7.5.1")

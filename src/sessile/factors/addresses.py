@@ -175,6 +175,12 @@ class Addresses:
                 return _shown(changed, record)
         raise Conflict("this address is being changed: try again")
 
+    async def forget(self, uid: str, id: str) -> None:
+        """Its removal is told: nothing of it is kept. One that was added again meanwhile stays."""
+        found = await self._authority.store.credential(uid, KIND, id)
+        if found is not None and _read(found).removed is not None:
+            await self._authority.store.remove_credential(uid, KIND, id, value=found.value)
+
     async def _one(self, uid: str, id: str) -> tuple[Credential, _Record]:
         found = await self._authority.store.credential(uid, KIND, id)
         record = None if found is None else _read(found)

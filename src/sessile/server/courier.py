@@ -53,8 +53,15 @@ class Courier:
         """Queue what happened, and send what is due. Raises StoreUnavailable."""
         while await self._collect():
             pass
-        while taken := await self._authority.store.take_mails(_AT_ONCE):
-            await asyncio.gather(*(self._deliver(mail) for mail in taken))
+        store = self._authority.store
+        while await store.waiting_mails():  # a look, before what would be a write each time
+            taken = await store.take_mails(_AT_ONCE)
+            done = await asyncio.gather(*(self._deliver(mail) for mail in taken), return_exceptions=True)
+            failed = [one for one in done if isinstance(one, BaseException)]
+            if failed:
+                raise failed[0]
+            if not taken:
+                return
 
     async def _run(self) -> None:
         while True:
@@ -81,10 +88,21 @@ class Courier:
         if not events:
             return False
         mails: list[Mail] = []
+        late = 0
         for event in events:
-            if event.at is not None and event.at > now - LATE:
+            if event.at is None or event.at <= now - LATE:
+                late += 1
+                continue
+            try:
                 mails += await self._notices.of(event)
-        await store.queue_mails(CURSOR, cursor, events[-1].seq, mails)
+            except SessileError:
+                raise
+            except Exception:  # the ones behind it are to be told all the same
+                logger.exception("mail: event %d (%s) is not told", event.seq, event.name)
+        if await store.queue_mails(CURSOR, cursor, events[-1].seq, mails):
+            if late:
+                logger.warning("mail: %d events were over a day old when mail came to them, and are not told", late)
+            await self._notices.queued(events)
         return len(events) == _EVENTS
 
     async def _deliver(self, mail: Mail) -> None:

@@ -70,6 +70,12 @@ class Notices:
                 to = [*((id, address) for id, address in to if id != about.id), (about.id, about.address)]
         return [Mail(id=new_id("eml"), seq=event.seq, uid=event.uid, address=address, until=until) for _, address in to]
 
+    async def queued(self, events: Sequence[Event]) -> None:
+        """They were queued: an address that was removed is needed no more."""
+        for event in events:
+            if event.name is EventName.ADDRESS_REMOVED and event.uid is not None:
+                await self._addresses.forget(event.uid, str(event.details.get("id")))
+
     async def _is_told(self, event: Event) -> bool:
         if event.name is EventName.RECOVERY_REQUESTED:
             return True
