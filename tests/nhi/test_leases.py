@@ -337,6 +337,46 @@ async def test_revocation_wins_the_race_with_making(authority: Authority, clock:
     assert list(folder.folder.iterdir()) == []
 
 
+async def test_no_credential_survives_the_race_with_containment(tmp_path: Path, folder: Folder) -> None:
+    """Made and registered while their giver is contained, with workers at it: refused, or ended outside."""
+    async with Authority(f"sqlite:///{tmp_path}/sessile.db", clock=(clock := ManualClock())) as authority:
+        held = leases(authority, folder=folder)
+        got = 0
+        for n in range(40):
+            alice = await operator(authority)
+            folder.put(f"there-{n}")
+
+            async def later(steps: int, work: Any) -> Any:
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                return await work()
+
+            def register(handle: str, active: Any) -> Any:
+                return lambda: held.register(active, connector="folder", handle=handle)
+
+            def mint(active: Any) -> Any:
+                return lambda: held.mint(active, connector="folder")
+
+            def contain(id: str) -> Any:
+                return lambda: authority.contain(session=id, cause="stolen")
+
+            done = await asyncio.gather(
+                later(n % 7, register(f"there-{n}", alice.active)), later(n % 5, mint(alice.active)),
+                later(n % 11, contain(alice.active.session.id)), later(n % 3, held.work), return_exceptions=True,
+            )  # fmt: skip
+            assert all(isinstance(one, Conflict) for one in done if isinstance(one, BaseException)), done
+            got += sum(not isinstance(one, BaseException) for one in done[:2])
+            if isinstance(done[0], Conflict):
+                (folder.folder / f"there-{n}").unlink(missing_ok=True)  # it never was a lease
+            clock.advance(SECOND)
+        for _ in range(3):
+            clock.advance(HOUR)
+            await held.work()
+        assert list(folder.folder.iterdir()) == []
+        assert not len(await held.all())
+        assert 0 < got < 80, "both happened"
+
+
 async def test_making_that_fails_leaves_nothing_behind(
     authority: Authority, clock: ManualClock, folder: Folder
 ) -> None:

@@ -21,7 +21,9 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     shown: str
     """What it is called there."""
     until: datetime | None = None
-    """When it ends by itself, at the latest (aware UTC); None: not known, or never."""
+    """When it ends by itself, at the latest (aware UTC); None: not known, never, or it can be renewed."""
+    handle: str | None = None
+    """The handle to keep in the place of the one that was given: it may say more."""
     by_hand: str = ""
     """Nobody can end it early by asking: what a person has to do instead. Empty: `revoke` ends it."""
 

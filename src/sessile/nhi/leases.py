@@ -149,7 +149,7 @@ class Leases:
             session="", connector=connector, shown=described.shown[:200], ends_by=ends_by, until=described.until,
             by_hand=described.by_hand[:300],
         )  # fmt: skip
-        session = await self._begin(active, lease, handle, owner, lifetime, label, tie, client)
+        session = await self._begin(active, lease, described.handle or handle, owner, lifetime, label, tie, client)
         return Leased(await self.show(session.id))
 
     async def mint(

@@ -65,11 +65,15 @@ def user(aws: AWS, request: pytest.FixtureRequest) -> str:
 async def test_a_key_is_ended(aws: AWS, user: str, delete: bool) -> None:
     key, other = aws.key(user), aws.key(user)
     outside = aws.connector(delete=delete)
-    assert (await outside.describe(key["AccessKeyId"])).shown == key["AccessKeyId"]
-    assert await outside.revoke(key["AccessKeyId"]) is None
+    described = await outside.describe(key["AccessKeyId"])
+    assert described.shown == key["AccessKeyId"]
+    assert described.handle == f"{key['AccessKeyId']}/{user}"
+    assert await outside.describe(described.handle) == described
+    assert await outside.revoke(described.handle) is None
     left = {} if delete else {key["AccessKeyId"]: "Inactive"}
     assert aws.keys(user) == left | {other["AccessKeyId"]: "Active"}
-    assert await outside.revoke(key["AccessKeyId"]) is None, "not found is success"
+    for handle in (described.handle, key["AccessKeyId"], f"{key['AccessKeyId']}/nobody"):
+        assert await outside.revoke(handle) is None, "not found is success"
     await outside.close()
 
 
@@ -124,8 +128,9 @@ async def test_what_is_no_key_is_refused(aws: AWS) -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"."):
             await outside.revoke(handle)
-    with pytest.raises(ValueError, match="no access key"):
-        await outside.describe("AKIAQWERTYUIOPASDFGH")
+    for handle in ("AKIAQWERTYUIOPASDFGH", f"{aws.own['AccessKeyId']}/somebody"):
+        with pytest.raises(ValueError, match="no such access key"):
+            await outside.describe(handle)
     with pytest.raises(ConnectorFailed, match="any more"):
         await outside.rotate("AKIAQWERTYUIOPASDFGH")
     unknown = await outside.revoke("ASIAQWERTYUIOPASDFGH")

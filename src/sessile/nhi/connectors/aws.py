@@ -1,7 +1,7 @@
 """Access keys of AWS IAM users; and temporary ones of STS, which nobody can end one by one.
 
-The handle is the access key's id: `AKIA…`, or for a temporary one `ASIA…` and, where it is known, `@` and the instant
-at which it ends (RFC 3339).
+The handle is the access key's id, `AKIA…`; kept is `AKIA…/user`, so that its end does not depend on finding out whose
+it is. For a temporary one it is `ASIA…` and, where it is known, `@` and the instant at which it ends (RFC 3339).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sessile.nhi.connector import SECONDS, ConnectorFailed, Description, Minted
 
@@ -23,13 +23,21 @@ except ImportError as error:  # pragma: no cover - an install without the extra
 
 T = TypeVar("T")
 
-_KEY = re.compile(r"(?P<id>A(?:KIA|SIA)[A-Z0-9]{12,124})(?:@(?P<until>\S{10,40}))?")
+_KEY = re.compile(r"(?P<id>AKIA[A-Z0-9]{12,124})(?:/(?P<user>[\w+=,.@-]{1,64}))?", re.ASCII)
+_TEMPORARY = re.compile(r"(?P<id>ASIA[A-Z0-9]{12,124})(?:@(?P<until>\S{10,40}))?")
 _LONGEST_TEMPORARY = timedelta(hours=36)
 """What STS gives at most (GetSessionToken)."""
 _BY_HAND = (
     "temporary credentials cannot be ended one by one: deny the role whatever was issued before now"
     " (aws:TokenIssueTime; IAM console: Revoke active sessions)"
 )
+
+
+class _Key(NamedTuple):
+    id: str
+    user: str | None
+    until: datetime | None
+    temporary: bool
 
 
 class AccessKeys:
@@ -68,29 +76,30 @@ class AccessKeys:
         await self._run(look)
 
     async def describe(self, handle: str) -> Description:
-        id, until = _parse(handle)
-        if id.startswith("ASIA"):
-            return Description(shown=id, until=until, by_hand=_BY_HAND)
-        if await self._run(lambda: self._user(id)) is None:
-            raise ValueError(f"AWS knows no access key {id}")
-        return Description(shown=id)
+        key = _parse(handle)
+        if key.temporary:
+            return Description(shown=key.id, until=key.until, by_hand=_BY_HAND)
+        user = await self._run(lambda: self._user(key.id))
+        if user is None or key.user not in (None, user):
+            raise ValueError(f"AWS knows no such access key {key.id}")
+        return Description(shown=key.id, handle=f"{key.id}/{user}")
 
     async def revoke(self, handle: str) -> datetime | None:
-        id, until = _parse(handle)
-        if id.startswith("ASIA"):
-            return until or datetime.now(UTC) + _LONGEST_TEMPORARY
-        await self._run(lambda: self._end(id))
+        key = _parse(handle)
+        if key.temporary:
+            return key.until or datetime.now(UTC) + _LONGEST_TEMPORARY
+        await self._run(lambda: self._end(key))
         return None
 
     async def rotate(self, handle: str) -> Minted:
-        id, _ = _parse(handle)
-        if id.startswith("ASIA"):
+        key = _parse(handle)
+        if key.temporary:
             raise ConnectorFailed(_BY_HAND)
 
         def change() -> Minted:
-            user = self._end(id)
+            user = self._end(key)
             if user is None:
-                raise ConnectorFailed(f"AWS knows no access key {id} any more: there is nobody to make a new one for")
+                raise ConnectorFailed(f"AWS knows no access key {key.id} any more: there is nobody to make one for")
             made = self._iam.create_access_key(UserName=user)["AccessKey"]
             return Minted(
                 handle=made["AccessKeyId"],
@@ -103,37 +112,30 @@ class AccessKeys:
         self._iam.close()
         self._sts.close()
 
-    def _end(self, id: str) -> str | None:
-        """Whose it was; None: there is no such key."""
-        user = self._user(id)
+    def _end(self, key: _Key) -> str | None:
+        """Whose it was; None: there is no such key, and nobody knows whose it was."""
+        user = key.user or self._user(key.id)
         if user is None:
             return None
         try:
             # First, because it takes effect sooner.
-            self._iam.update_access_key(UserName=user, AccessKeyId=id, Status="Inactive")
+            self._iam.update_access_key(UserName=user, AccessKeyId=key.id, Status="Inactive")
             if self._delete:
-                self._iam.delete_access_key(UserName=user, AccessKeyId=id)
+                self._iam.delete_access_key(UserName=user, AccessKeyId=key.id)
         except ClientError as error:
             if _code(error) != "NoSuchEntity":
                 raise
         return user
 
     def _user(self, id: str) -> str | None:
+        """Whose a key is; None: there is none. That one may not ask is another matter: it raises."""
         try:
             user: str | None = self._iam.get_access_key_last_used(AccessKeyId=id).get("UserName")
         except ClientError as error:
-            # IAM says of a key that it does not know that one may not ask about it.
-            if _code(error) in ("NoSuchEntity", "AccessDenied") and self._may_ask():
+            if _code(error) == "NoSuchEntity":
                 return None
             raise
         return user or None
-
-    def _may_ask(self) -> bool:
-        """Whether we may ask about keys at all: about our own."""
-        try:
-            return bool(self._iam.get_access_key_last_used(AccessKeyId=self._own))
-        except ClientError:
-            return False
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:
@@ -148,13 +150,14 @@ def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown"))
 
 
-def _parse(handle: str) -> tuple[str, datetime | None]:
-    found = _KEY.fullmatch(handle)
-    if found is None or (found["until"] and found["id"].startswith("AKIA")):
+def _parse(handle: str) -> _Key:
+    if found := _KEY.fullmatch(handle):
+        return _Key(found["id"], found["user"], None, False)
+    if not (found := _TEMPORARY.fullmatch(handle)):
         raise ValueError("the handle is AKIA… or, of a temporary key, ASIA… with @ and the instant of its end")
     if not found["until"]:
-        return found["id"], None
+        return _Key(found["id"], None, None, True)
     until = datetime.fromisoformat(found["until"])
     if until.tzinfo is None:
         raise ValueError("the instant after @ has an offset, as 2026-01-31T09:00:00Z")
-    return found["id"], until.astimezone(UTC)
+    return _Key(found["id"], None, until.astimezone(UTC), True)

@@ -47,7 +47,9 @@ class Vault:
             shown = name
         if data is None:
             raise ValueError(f"Vault knows no such {kind}")
-        return Description(shown=shown, until=_instant(data.get("expire_time")))
+        # What can be renewed has no end that is known now.
+        until = None if data.get("renewable") else _instant(data.get("expire_time"))
+        return Description(shown=shown, until=until)
 
     async def revoke(self, handle: str) -> datetime | None:
         kind, name = _parse(handle)
@@ -65,9 +67,13 @@ class Vault:
             found = answer.json().get("data") if answer.content else None
             return found if isinstance(found, dict) else {}
         why = said(answer)
-        if answer.status_code == 404 or (answer.status_code == 400 and re.search("invalid (lease|accessor)", why)):
+        # 404 is not among them: it says that the address or the namespace is wrong, and nothing of the credential.
+        if answer.status_code == 400 and re.search("invalid (lease|accessor)", why):
             return None
-        cure = ": renew or replace its token, and check its policy" if answer.status_code == 403 else ""
+        cure = {
+            403: ": renew or replace its token, and check its policy",
+            404: ": check url and namespace",
+        }.get(answer.status_code, "")
         raise ConnectorFailed(f"Vault refuses ({answer.status_code}, {why}){cure}")
 
     async def close(self) -> None:
