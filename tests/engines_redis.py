@@ -168,6 +168,11 @@ class Cluster:
         """Return when all that run say that all slots are served."""
         self._until(lambda: all(self._well(server) for server in self.servers if server.process is not None))
 
+    def until_taken_over(self, number: int) -> None:
+        """Return when the replica of that primary, which does not answer, is one itself."""
+        replica = self.servers[number + len(self.servers) // 2]
+        self._until(lambda: "role:master" in replica.ask("INFO", "replication"))
+
     @staticmethod
     def _until(so: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 20

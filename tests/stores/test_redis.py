@@ -366,6 +366,20 @@ async def test_the_engine_drops_what_is_over_by_itself(one: Authority, engine: S
     assert ends["of:p"] > 0
 
 
+async def test_what_its_user_may_do(engine: Server, tmp_path: Path) -> None:
+    """As docs/operations.md says it."""
+    engine.ask("ACL", "SETUSER", "sessile", "on", ">secret", "~{s:*", "~s!*", "~s~*", "+@all", "-@admin")
+    url = engine.url.replace("redis://", "redis://sessile:secret@")
+    async with Authority(f"{url}/0", directory=f"sqlite:///{tmp_path}/directory.db") as authority:
+        issued = await authority.begin("alice")
+        await trusted(authority)
+        await authority.check(issued.token)
+        assert authority.peek(issued.token)
+        await authority.revoke(session=issued.active.session.id, cause="test")
+        assert await reason(authority, issued) is Reason.REVOKED
+        await authority.store.sweep()
+
+
 async def test_without_a_directory_it_is_refused(engine: Server) -> None:
     with pytest.raises(ValueError, match="directory"):
         Authority(f"{engine.url}/0")
