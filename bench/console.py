@@ -93,6 +93,8 @@ async def measure_console(folder: Path, principals: int, rounds: int) -> dict[st
             f"{CONSOLE}/audit?principal=person5&since=day",
             f"{CONSOLE}/audit?about=sign_ins&since=hour",
             f"{CONSOLE}/containments",
+            f"{CONSOLE}/inventory",
+            f"{CONSOLE}/leases",
             f"{CONSOLE}/policies",
         ):
             each = []

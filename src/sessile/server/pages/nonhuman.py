@@ -17,7 +17,7 @@ from sessile.stores.protocol import Page
 
 router = APIRouter(prefix=CONSOLE)
 
-_ITEMS = 50
+_ITEMS = 20
 
 
 @router.get("/inventory")
