@@ -42,7 +42,7 @@ def test_the_document_names_all_of_the_contract() -> None:
     assert {path for _, path in OPERATIONS} == {
         f"/api/v1/{rest}"
         for rest in (
-            "parked", "parked/{id}", "parked/{id}/resume", "approvals", "approvals/{id}", "approvals/{id}/approve",
+            "devices", "devices/{id}", "parked", "parked/{id}", "parked/{id}/resume", "approvals", "approvals/{id}", "approvals/{id}/approve",
             "approvals/{id}/refuse", "approvals/{id}/use",
             "keys/{id}/rotate", "impersonations", "token", "principals/{id}/budget",
             "session", "session/step-up", "sessions", "sessions/{id}", "sessions/{id}/tree", "password", "containments",

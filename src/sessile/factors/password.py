@@ -30,6 +30,7 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 from sessile.authority import Authority
 from sessile.errors import Conflict, LimitExceeded, Refused, SessileError
 from sessile.factors.blocklist import Blocklist
+from sessile.factors.devices import Devices
 from sessile.factors.throttle import SESSION, Attempt, Throttle
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
@@ -97,6 +98,8 @@ class Passwords:
     ) -> None:  # fmt: skip
         self._authority = authority
         self.throttle = throttle
+        self.devices: Devices | None = None
+        """Which of a person's known devices were not forgotten; None: all that `throttle` knows."""
         self._hasher = hasher or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
         self._words = words
         self._blocklist = blocklist or Blocklist()
@@ -164,7 +167,7 @@ class Passwords:
         async with self._authority.sign_in(known) as attempt:
             before = await self._authority.store.fence(known)
             of = attempt.principal
-            lane = self.throttle.device_id(device, of.uid) if self.throttle is not None and of is not None else None
+            lane = await self._lane(device, of.uid) if of is not None else None
             tries = await self._count(of.uid if of is not None else None, known, client, lane, password)
             stored = await self._stored(attempt)
             matches = await self._verify(stored, password)
@@ -184,6 +187,11 @@ class Passwords:
                 if error.denied is None and await self._authority.store.fence(known) == before:
                     raise  # nothing of the person changed: an operator has locked signing in, and this says until when
                 raise SignInFailed(_FAILED) from error
+
+    async def _lane(self, device: str | None, uid: str) -> str | None:
+        if self.devices is not None:
+            return await self.devices.known(device, uid)
+        return self.throttle.device_id(device, uid) if self.throttle is not None else None
 
     async def verify_again(self, active: Active, password: str, *, client: Client | None = None) -> Issued:
         """Re-authentication and step-up: the session goes on with a new token and a fresh authentication.

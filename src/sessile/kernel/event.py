@@ -49,6 +49,7 @@ class EventName(StrEnum):
     RECOVERY_CODE_USED = "recovery.code_used"
     GUESSING = "sign_in.guessing"
     DEVICE_ADDED = "device.added"
+    DEVICE_FORGOTTEN = "device.forgotten"
     RECOVERY_REQUESTED = "recovery.requested"
     RECOVERY_LINK = "recovery.link_made"
     ADDRESS_ADDED = "address.added"

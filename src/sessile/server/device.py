@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fastapi import Request
 from starlette.responses import Response
 
-from sessile.kernel.event import Event, EventName, actor_of
+from sessile.factors.devices import KEPT
 from sessile.receipt import Issued
 from sessile.server.state import Server
 from sessile.web import cookie as cookies
-
-KEPT: Final = 180 * 24 * 3600
-"""Seconds since the last sign-in."""
 
 
 def shown_device(request: Request, server: Server) -> str | None:
@@ -27,16 +22,6 @@ async def keep_device(request: Request, response: Response, server: Server, issu
     A new one is an event, of which the person is told by mail. It is written before the browser gets its session:
     nobody signs in anew unheard.
     """
-    session = issued.active.session
-    uid = session.uid or ""
-    shown = shown_device(request, server)
-    if server.throttle.device_id(shown, uid) is None:
-        shown = server.throttle.new_device(uid)
-        await server.authority.store.record(
-            Event(
-                name=EventName.DEVICE_ADDED, principal=session.principal, uid=uid, session=session.id,
-                by=actor_of(issued.active),
-            )
-        )  # fmt: skip
-    name, header = server.device_cookie.set_header(shown or "")
-    response.raw_headers.append((name, header + b"; Max-Age=%d" % KEPT))
+    shown, _ = await server.devices.remember(shown_device(request, server), issued)
+    name, header = server.device_cookie.set_header(shown)
+    response.raw_headers.append((name, header + b"; Max-Age=%d" % KEPT.total_seconds()))

@@ -17,6 +17,7 @@ from fastapi import Request
 from sessile.clock import Clock
 from sessile.factors.addresses import Addresses
 from sessile.factors.blocklist import Blocklist
+from sessile.factors.devices import Devices
 from sessile.factors.enrolled import Factors
 from sessile.factors.passkey import Passkeys
 from sessile.factors.password import Passwords
@@ -92,6 +93,7 @@ class Server:
         keys = await open_keys(self.authority.store, self.settings.key_path)
         # The oldest key: the counts and the challenges of a node hold while another is restarted with a new one.
         throttle = self.passwords.throttle = Throttle(self.authority, keys[-1])
+        self.passwords.devices = Devices(self.authority, throttle)
         factors = Factors(self.authority, Seal(keys), throttle)
         issuer = _issuer(self.settings)
         self._opened = _Opened(
@@ -131,6 +133,12 @@ class Server:
     @property
     def factors(self) -> Factors:
         return self._made.factors
+
+    @property
+    def devices(self) -> Devices:
+        if self.passwords.devices is None:
+            raise RuntimeError("the server was not opened: run it with its lifespan")
+        return self.passwords.devices
 
     @property
     def totp(self) -> Totp:

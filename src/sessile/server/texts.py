@@ -25,6 +25,7 @@ from sessile.server.texts_console import (
     Rules,
     Story,
 )
+from sessile.server.texts_devices import Devices
 from sessile.server.texts_events import Events
 from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes
 from sessile.server.texts_leaving import Leaving
@@ -307,6 +308,7 @@ class Texts:
     recovery_codes: RecoveryCodes = field(default_factory=RecoveryCodes)
     leaving: Leaving = field(default_factory=Leaving)
     waiting: Waiting = field(default_factory=Waiting)
+    devices: Devices = field(default_factory=Devices)
     recovery: Recovery = field(default_factory=Recovery)
     addresses: Addresses = field(default_factory=Addresses)
     strength: Strength = field(default_factory=Strength)

@@ -57,6 +57,7 @@ class Events:
                 "recovery.code_used": "Recovery code used and replaced",
                 "sign_in.guessing": "Somebody is guessing",
                 "device.added": "Signed in on a new device",
+                "device.forgotten": "Device forgotten",
                 "recovery.requested": "Link for a new password asked for",
                 "recovery.link_made": "Link for a new password made",
                 "address.added": "E-mail address added",

@@ -10,6 +10,7 @@ from sessile.server.api import (
     budgets,
     containments,
     delegations,
+    devices,
     events,
     factors,
     impersonations,
@@ -37,7 +38,7 @@ def router() -> APIRouter:
     nouns: list[Any] = [
         inventory, leaks,
         session, sessions, password, recovery, factors, principals, budgets, impersonations, revocations, containments,
-        delegations, keys, leases, revoke, introspect, token, events, waiting,
+        delegations, keys, leases, revoke, introspect, token, events, waiting, devices,
     ]  # fmt: skip
     for noun in nouns:
         found.include_router(noun.router)

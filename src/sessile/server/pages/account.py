@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from sessile.errors import NotFound
 from sessile.factors.password import MAXIMUM, Busy, SignInFailed, WeakPassword
 from sessile.factors.throttle import Throttled
 from sessile.fastapi import CurrentAccess
@@ -14,6 +15,8 @@ from sessile.kernel.decide import Active, demand
 from sessile.kernel.session import SessionInfo, SessionKind
 from sessile.receipt import Receipt
 from sessile.server.access import FRESH, Ours, Person, SessionPath
+from sessile.server.api.devices import DevicePath
+from sessile.server.device import shown_device
 from sessile.server.ending import ENDED_BY_ONESELF, end_others, own_session
 from sessile.server.pages.render import HOME, CheckedForm, go, page, text
 from sessile.server.pages.sign_in import SIGNED_OUT, throttled, wait
@@ -41,6 +44,8 @@ async def show(request: Request, server: Ours, active: Person, here: CurrentAcce
         events=await store.events(uid=session.uid, latest=True, limit=EVENTS), fresh=_fresh(server, active),
         factors=await server.factors.of(session.uid or ""), addresses=await server.addresses.of(session.uid or ""),
         codes=await server.recovery_codes.of(session.uid or ""), notice=here.data.pop("notice", None),
+        devices=await server.devices.of(session.uid or ""),
+        this_device=await server.devices.known(shown_device(request, server), session.uid or ""),
         waiting=len(await server.authority.parked(active)) + len(await asked_of(server, active)),
     )  # fmt: skip
 
@@ -68,6 +73,19 @@ async def end_one(
     info: SessionInfo = await own_session(server, active, id)
     receipt = await server.authority.revoke(session=info.id, cause=ENDED_BY_ONESELF, by=active)
     here.data["notice"] = _said(server, TEXTS.account.ended, receipt)
+    return go(HOME)
+
+
+@router.post("/devices/{id}/forget")
+async def forget_device(
+    id: DevicePath, server: Ours, active: Person, here: CurrentAccess, _form: CheckedForm
+) -> Response:  # fmt: skip
+    try:
+        await server.devices.forget(active, id)
+    except NotFound:
+        here.data["notice"] = TEXTS.devices.gone
+    else:
+        here.data["notice"] = TEXTS.devices.forgotten
     return go(HOME)
 
 
