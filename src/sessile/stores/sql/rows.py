@@ -102,10 +102,16 @@ def session_values(session: Session) -> dict[str, Any]:
 
 def session_of(row: Row, start: int) -> Session:
     """The session whose columns begin at `start`, in the order of `SESSION_COLUMNS`."""
+    return _session(row[start : start + len(SESSION_COLUMNS)])
+
+
+# A row is the same at every look until something about it changes: where every check looks, and those above others.
+@lru_cache(maxsize=2048)
+def _session(columns: Row) -> Session:
     (
         id_, kind, uid, principal, parent, origin, lineage, policy, authentications, created, last_seen, expires, idle,
         epoch, everyone, generation, rotated, scopes, client, label, ended, cause, ended_by, contained_since,
-    ) = row[start : start + len(SESSION_COLUMNS)]  # fmt: skip
+    ) = columns  # fmt: skip
     return Session(
         id=id_, kind=_KIND[kind], uid=uid, principal=principal, parent=parent, origin=origin,
         lineage=_lineage(lineage), policy=policy, authentications=_authentications(authentications),
@@ -129,11 +135,12 @@ def principal_values(principal: Principal) -> dict[str, Any]:
 
 def principal_of(row: Row, start: int = 0) -> Principal | None:
     """The principal whose columns begin at `start`; None if an outer join found none."""
-    (uid, name, kind, created, status, epoch, policy, scopes, owner, purpose, contained_since, contained_at) = row[
-        start : start + len(PRINCIPAL_COLUMNS)
-    ]
-    if uid is None:
-        return None
+    return _principal(row[start : start + len(PRINCIPAL_COLUMNS)]) if row[start] is not None else None
+
+
+@lru_cache(maxsize=2048)
+def _principal(columns: Row) -> Principal:
+    (uid, name, kind, created, status, epoch, policy, scopes, owner, purpose, contained_since, contained_at) = columns
     return Principal(
         uid=uid, name=name, kind=PrincipalKind(kind), created=datetime_of(created), status=Status(status), epoch=epoch,
         policy=policy, scopes=_scopes_of(scopes), owner=owner, purpose=purpose,
