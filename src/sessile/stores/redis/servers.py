@@ -6,7 +6,8 @@ import asyncio
 import ssl
 import time
 from binascii import crc_hqx
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from sessile.errors import StoreUnavailable
@@ -16,8 +17,9 @@ from sessile.stores.redis.wire import Login, Push, Refused, Wire, info_field
 
 _WAIT_MILLISECONDS = 400
 _HINT_SECONDS = 2.0
-_SENTINEL_SECONDS = 0.1
+_OTHERS_SECONDS = 0.1
 
+T = TypeVar("T")
 Address = tuple[str, int]
 """Host and port; a path and 0."""
 
@@ -101,43 +103,20 @@ class Servers:
         """Ask which primary holds which partitions, as well as anybody knows: only what a server says of itself
         counts. Raises StoreUnavailable."""
         if self.clustered:
-            self._places = await self._ask_cluster()
+            known = dict.fromkeys([*self._wires, *self._places.values(), *self._addresses])
+            self._places = await _newest([self._ask_server(address) for address in known])
             now = time.monotonic()
             self._hints = {partition: hint for partition, hint in self._hints.items() if hint[1] > now}
             self._places |= {partition: address for partition, (address, _) in self._hints.items()}
         else:
-            where = await self._ask_sentinels() if self._sentinels else self._addresses[0]
+            where = self._addresses[0] if self._addresses else None
+            if where is None:
+                where = await _newest([self._ask_sentinel(address) for address in self._sentinels])
             self._places = dict.fromkeys(ALPHABET, where)
         found: dict[Address, str] = {}
         for partition, address in self._places.items():
             found[address] = found.get(address, "") + partition
         return found
-
-    async def _ask_sentinels(self) -> Address:
-        """All of them at once: one that is cut off has not heard of the last failover, and says so by its epoch."""
-        asking = {asyncio.ensure_future(self._ask_sentinel(address)) for address in self._sentinels}
-        answers: list[tuple[int, Address]] = []
-        said = "no sentinel answers"
-        try:
-            waiting = set(asking)
-            while waiting:
-                # After the first answer whoever else is well answers soon.
-                done, waiting = await asyncio.wait(
-                    waiting, timeout=_SENTINEL_SECONDS if answers else None, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    break
-                for one in done:
-                    try:
-                        answers.append(one.result())
-                    except (StoreUnavailable, Refused) as error:
-                        said = str(error)
-        finally:
-            for one in asking:
-                one.cancel()
-        if not answers:
-            raise StoreUnavailable(said)
-        return max(answers)[1]
 
     async def _ask_sentinel(self, address: Address) -> tuple[int, Address]:
         wire = await Wire.connect(*address, self._sentinel_login, any_role=True)
@@ -148,36 +127,26 @@ class Servers:
         # In a failover it goes on naming the old primary until the new one is one.
         return int(found[b"config-epoch"]), (found[b"ip"].decode(), int(found[b"port"]))
 
-    async def _ask_cluster(self) -> dict[str, Address]:
-        said = "no server of the cluster answers"
-        known = [address for address, wire in self._wires.items() if wire.is_open]
-        for address in dict.fromkeys([*known, *self._places.values(), *self._addresses]):
-            wire = self._wires.get(address)
-            mine = wire is None or not wire.is_open
-            try:
-                if wire is None or mine:
-                    wire = await Wire.connect(*address, self.login, any_role=True)
-                info, rows = wire.call("CLUSTER", "INFO"), wire.call("CLUSTER", "SLOTS")
-                state, ranges = info_field(await info, "cluster_state"), await rows
-            except Refused as error:
-                said = f"{address[0]}:{address[1]} is no server of a cluster: {error}"
-                continue
-            except StoreUnavailable as error:
-                said = str(error)
-                continue
-            finally:
-                if mine and wire is not None:
-                    wire.close()
-            if state != "ok":
-                said = f"{address[0]}:{address[1]} says that its cluster is not well"
-                continue
-            return {
-                partition: ((primary[0] or b"").decode() or address[0], int(primary[1]))
-                for first, last, primary, *_ in ranges
-                for partition in ALPHABET
-                if first <= slot(partition) <= last
-            }
-        raise StoreUnavailable(said)
+    async def _ask_server(self, address: Address) -> tuple[int, dict[str, Address]]:
+        wire = self._wires.get(address)
+        mine = wire is None or not wire.is_open
+        if wire is None or mine:
+            wire = await Wire.connect(*address, self.login, any_role=True)
+        try:
+            info, rows = wire.call("CLUSTER", "INFO"), wire.call("CLUSTER", "SLOTS")
+            told, ranges = await info, await rows
+        finally:
+            if mine:
+                wire.close()
+        if info_field(told, "cluster_state") != "ok":
+            raise StoreUnavailable(f"{address[0]}:{address[1]} says that its cluster is not well")
+        places = {
+            partition: ((primary[0] or b"").decode() or address[0], int(primary[1]))
+            for first, last, primary, *_ in ranges
+            for partition in ALPHABET
+            if first <= slot(partition) <= last
+        }
+        return int(info_field(told, "cluster_current_epoch") or 0), places
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -286,6 +255,39 @@ class Servers:
 
     def close(self) -> None:
         self.keep(())
+
+
+async def _newest(asking: Sequence[Coroutine[Any, Any, tuple[int, T]]]) -> T:
+    """What is true since the latest epoch. All are asked at once: one that is away holds nobody up, and one that is cut
+    off has not heard of the last failover, and says so by its epoch.
+
+    Raises StoreUnavailable: nobody answers.
+    """
+    tasks = {asyncio.ensure_future(each) for each in asking}
+    newest: tuple[int, T] | None = None
+    said = "nobody answers"
+    waiting = set(tasks)
+    try:
+        while waiting:
+            # After the first answer whoever else is well answers soon.
+            done, waiting = await asyncio.wait(
+                waiting, timeout=_OTHERS_SECONDS if newest else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+            for one in done:
+                try:
+                    answer = one.result()
+                except (StoreUnavailable, Refused) as error:
+                    said = str(error)
+                else:
+                    newest = answer if newest is None or answer[0] > newest[0] else newest
+    finally:
+        for one in tasks:
+            one.cancel()
+    if newest is None:
+        raise StoreUnavailable(said)
+    return newest[1]
 
 
 def _hosts(parts: SplitResult, port: int) -> list[Address]:
