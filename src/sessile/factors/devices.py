@@ -1,7 +1,7 @@
 """Known devices: browsers on which somebody signed in before, kept by what they show, to be listed and forgotten.
 
 What a device shows signs nobody in and replaces no factor (NIST SP 800-63B-4, 5.1: remember-me SHALL NOT stand in for
-authentication; decision 14). It is a way in while strangers guess (`throttle`), and no new-sign-in notice.
+authentication; decision 21). It is a way in while strangers guess (`throttle`), and no new-sign-in notice.
 """
 
 from __future__ import annotations
