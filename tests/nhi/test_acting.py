@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sessile import Authority, Conflict, NotFound, Reason, Refused, Requirement
@@ -9,6 +11,7 @@ from sessile.kernel.event import EventName
 from sessile.kernel.token import TokenKind, kind_of
 from sessile.testing import ManualClock
 from tests.authority.asking import HOUR, MINUTE, active, cached, events, reason, reasons
+from tests.engines_redis import binaries, binary, server
 
 
 @pytest.mark.requirement("NHI10")
@@ -134,3 +137,29 @@ async def test_who_may_act_as_whom(authority: Authority, clock: ManualClock) -> 
         await authority.impersonate(olga.active, "alice", cause="x")
     assert stale.value.denied.reason is Reason.STALE_AUTHENTICATION
     assert clock.now() < olga.active.session.created + HOUR
+
+
+async def test_on_an_engine_what_ends_the_person_ends_who_acts_as_them(tmp_path: Path) -> None:
+    """Sessions of a person lie in one partition; those of operators who act as them in the operators'."""
+    with server(binary(binaries()[0]), tmp_path / "engine") as engine:
+        async with Authority(f"{engine.url}/0", directory=f"sqlite:///{tmp_path}/sessile.db") as authority:
+            await authority.register("alice")
+            for number in range(4):
+                await authority.register(f"olga{number}", scopes={"*", "operator"})
+            acting = []
+            for number in range(4):
+                olga = await authority.begin(f"olga{number}")
+                acting.append(await authority.impersonate(olga.active, "alice", cause="x"))
+            own = await authority.begin("alice")
+            assert len({one.active.session.partition for one in (*acting, own)}) > 1
+            for one in acting:
+                await cached(authority, one.token)
+            assert len(await authority.sessions(principal="alice")) == 5
+            await authority.revoke(principal="alice", cause="x")
+            assert await reasons(authority, [*acting, own]) == [Reason.REVOKED] * 5
+            olga = await authority.begin("olga0")
+            again = await authority.impersonate(olga.active, "alice", cause="x")
+            await authority.disable("alice", cause="left")
+            assert await reasons(authority, [again]) == [Reason.DISABLED]
+            with pytest.raises(Conflict):
+                await authority.impersonate(olga.active, "alice", cause="x")

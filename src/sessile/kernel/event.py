@@ -224,6 +224,8 @@ def ending_event(
         )  # fmt: skip
     if target is None:
         return Event(name=EventName.EVERYONE_REVOKED, by=by, cause=cause, details=details)
+    if target.owner is not None:
+        details["owner"] = target.owner
     if status is not None:
         name = _STATUS[status]
     elif password:
