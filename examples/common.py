@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
 import uvicorn
@@ -119,8 +119,9 @@ def application(
             try:
                 await authority.principal(person)
             except NotFound:
-                await authority.register(person, scopes=scopes)
-                await passwords.set(person, password)
+                with suppress(Conflict):  # another node was first
+                    await authority.register(person, scopes=scopes)
+                    await passwords.set(person, password)
         if ready is not None:
             await ready()
         yield
@@ -132,15 +133,16 @@ def application(
     @app.exception_handler(AccessDenied)
     @app.exception_handler(Refused)
     async def lead(request: Request, error: AccessDenied | Refused) -> Response:
-        """To where it can be cured. What no person reads, the middleware answers, as a problem in JSON."""
-        if not request.scope["sessile"].bearer:
-            if error.denied.cure is Cure.SIGN_IN:
-                return redirect(f"/login?why={error.denied.reason}")
-            if error.denied.cure is Cure.STEP_UP:
-                return redirect("/step-up")
-            if error.denied.reason is Reason.OUT_OF_SCOPE:
-                return page(request, "Not for you", paragraph(error, "alert"), status=403)
-        raise error
+        """To where it can be cured. What is no person, the middleware answers: with a problem in JSON."""
+        access = request.scope["sessile"]
+        if access.bearer:
+            raise error
+        if error.denied.cure is Cure.SIGN_IN:
+            return redirect(f"/login?why={error.denied.reason}")
+        if error.denied.cure is Cure.STEP_UP:
+            return redirect("/step-up")
+        said = access.problem(error)
+        return page(request, said.title, paragraph(said.detail, "alert"), status=said.status)
 
     @app.exception_handler(NotFound)
     @app.exception_handler(Conflict)

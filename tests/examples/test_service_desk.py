@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
-from playwright.async_api import BrowserContext, Page, Response, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from sessile import Authority
 from tests.examples.conftest import PASSWORD, served
@@ -67,14 +67,12 @@ async def test_an_attacking_page_changes_no_ticket(desk: SimpleNamespace, contex
     for host, cookie_comes in (("localhost", True), ("127.0.0.1", False)):
         Listening.came.clear()
         attack = await context.new_page()
-        answers: list[Response] = []
-        attack.on("response", lambda one, to=answers: to.append(one))
-        await attack.goto(f"http://{host}:{desk.attacker}")
+        async with attack.expect_response("**/tickets/8/close") as asked:
+            await attack.goto(f"http://{host}:{desk.attacker}")
         await expect(attack.locator("#came")).to_contain_text("read of the desk: rejected")
         async with attack.expect_response("**/tickets/7/close") as posted:
             await attack.get_by_role("button", name="Take it").click()
-        form = await posted.value
-        (fetched,) = [one for one in answers if one.url.endswith("/tickets/8/close")]
+        form, fetched = await posted.value, await asked.value
         assert (form.status, fetched.status) == (403, 403)
         assert ("POST /tickets/7/close", cookie_comes) in Listening.came
         assert ("POST /tickets/8/close", cookie_comes) in Listening.came
