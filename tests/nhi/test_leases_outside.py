@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +15,8 @@ import pytest
 
 from sessile.kernel.lease import OVERDUE
 from tests.nhi.connectors.authorization_server import CLIENT, SECRET, AuthorizationServer
-from tests.program import OPERATOR_PASSWORD, PERSON_PASSWORD, Program, Server
-from tests.server.conftest import COOKIE
+from tests.nhi.serving import Configured, client, turns
+from tests.program import OPERATOR_PASSWORD, PERSON_PASSWORD
 
 
 @pytest.fixture
@@ -28,55 +27,20 @@ def idp() -> Iterator[AuthorizationServer]:
 
 
 @pytest.fixture
-def program(tmp_path: Path, idp: AuthorizationServer, monkeypatch: pytest.MonkeyPatch) -> Program:
+def program(tmp_path: Path, idp: AuthorizationServer) -> Configured:
     """Commands in a folder with connectors: `idp`, which is there, and `gone`, which nobody is."""
     (tmp_path / "secret").write_text(SECRET + "\n")
     table = {"kind": "oauth", "url": idp.url, "client_id": CLIENT, "client_secret": {"file": f"{tmp_path}/secret"}}
-    there = {"idp": table, "gone": {**table, "url": "http://127.0.0.1:9/revoke"}}
-    (tmp_path / "connectors.json").write_text(json.dumps(there))
-    found = Configured(tmp_path)
+    found = Configured(tmp_path, idp=table, gone={**table, "url": "http://127.0.0.1:9/revoke"})
     found.add("olivia", OPERATOR_PASSWORD, "--role", "operator")
     found.add("bob", PERSON_PASSWORD)
     return found
 
 
-class Configured(Program):
-    """With SESSILE_CONNECTORS in the environment of every command."""
-
-    def run(self, *arguments: str, input: str | None = None, **variables: str) -> Any:
-        variables.setdefault("SESSILE_CONNECTORS", str(self.folder / "connectors.json"))
-        return super().run(*arguments, input=input, **variables)
-
-    def serving(self) -> Any:
-        return self.started("serve", "--port", "0", SESSILE_CONNECTORS=str(self.folder / "connectors.json"))
-
-
-@contextlib.contextmanager
-def client(running: Server, name: str, password: str) -> Iterator[httpx.Client]:
-    """Somebody who has just signed in."""
-    headers = {"Sec-Fetch-Site": "same-origin"}
-    with httpx.Client(base_url=running.url, headers=headers, trust_env=False) as made:
-        answer = made.post("/api/v1/session", json={"username": name, "password": password})
-        assert answer.status_code == 201, answer.text
-        token = next(value for key, value in answer.headers.multi_items() if key == "set-cookie" and COOKIE in value)
-        made.cookies.clear()
-        made.headers["cookie"] = token.split(";")[0]
-        yield made
-
-
-def turns(ask: Any, wanted: str) -> Any:
-    """What turns by itself, in its time."""
-    deadline = time.monotonic() + 60
-    while (found := ask())["state"] != wanted:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.1)
-    return found
-
-
-def test_from_lease_to_a_closed_report_by_the_api(program: Program, idp: AuthorizationServer) -> None:
+def test_from_lease_to_a_closed_report_by_the_api(program: Configured, idp: AuthorizationServer) -> None:
     """Two leases, the system of one is away: partial, with the cause; by hand, then closed. The worker is serve's."""
     idp.tokens |= {"one", "two"}
-    with program.serving() as running, client(running, "olivia", OPERATOR_PASSWORD) as olivia:  # type: ignore[attr-defined]
+    with program.serving() as running, client(running, "olivia", OPERATOR_PASSWORD) as olivia:
 
         def lease(**body: Any) -> httpx.Response:
             return olivia.post("/api/v1/leases", json={"owner": "service:ci", **body})
@@ -127,11 +91,11 @@ def test_from_lease_to_a_closed_report_by_the_api(program: Program, idp: Authori
             assert olivia.delete(f"/api/v1/leases/{second['id']}").json()["revoked"] == 0
 
 
-def test_the_command_line(program: Program, idp: AuthorizationServer) -> None:
+def test_the_command_line(program: Configured, idp: AuthorizationServer) -> None:
     idp.tokens |= {"one", "two"}
     (program.folder / "one").write_text("one\n")
     (program.folder / "two").write_text("two\n")
-    with program.serving() as running:  # type: ignore[attr-defined]
+    with program.serving() as running:
         assert running.url
 
     def register(connector: str, name: str, *more: str) -> Any:
@@ -170,16 +134,16 @@ def test_the_command_line(program: Program, idp: AuthorizationServer) -> None:
     assert "cannot be read" in program.fails(1, "serve", "--port", "0")
 
 
-def test_what_is_due_survives_the_server_being_killed(program: Program, idp: AuthorizationServer) -> None:
+def test_what_is_due_survives_the_server_being_killed(program: Configured, idp: AuthorizationServer) -> None:
     """kill -9 while the other system is down; after the restart it is back, and the end is confirmed."""
     idp.tokens.add("one")
     idp.broken = True
-    with program.serving() as running, client(running, "olivia", OPERATOR_PASSWORD) as olivia:  # type: ignore[attr-defined]
+    with program.serving() as running, client(running, "olivia", OPERATOR_PASSWORD) as olivia:
         lease = olivia.post("/api/v1/leases", json={"connector": "idp", "handle": "one"}).json()
         assert olivia.delete(f"/api/v1/leases/{lease['id']}").status_code == 200
         running.kill()
     assert idp.tokens == {"one"}
     idp.broken = False
-    with program.serving() as running, client(running, "olivia", OPERATOR_PASSWORD) as olivia:  # type: ignore[attr-defined]
+    with program.serving() as running, client(running, "olivia", OPERATOR_PASSWORD) as olivia:
         turns(lambda: olivia.get(f"/api/v1/leases/{lease['id']}").json(), "confirmed")
     assert idp.tokens == set()

@@ -6,19 +6,18 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
-from sessile import Authority
-from sessile.kernel.lease import Outcome
 from sessile.nhi.connector import ConnectorFailed
 from sessile.nhi.connectors.vault import Vault
-from sessile.testing import ManualClock
 from tests.engines import Postgres
 from tests.engines_openbao import OpenBao, new_openbao
-from tests.nhi.outside import leases, operator
+from tests.nhi.serving import Configured, client, turns, when
+from tests.program import OPERATOR_PASSWORD
 
 HOUR = timedelta(hours=1)
 POLICY = """
@@ -109,37 +108,38 @@ async def test_a_token_is_revoked_by_its_accessor(bao: OpenBao) -> None:
     await outside.close()
 
 
-async def test_down_at_that_moment_and_confirmed_after_it_is_back(bao: OpenBao, tmp_path: Path) -> None:
-    """Queued, retried, shown, also across a restart of ours; OpenBao is killed and started again."""
-    clock = ManualClock()
-    url = f"sqlite:///{tmp_path}/sessile.db"
+def test_down_at_that_moment_and_confirmed_after_it_is_back(bao: OpenBao, tmp_path: Path) -> None:
+    """Queued, retried, shown, also after a kill -9 of the server; OpenBao is killed too, and comes back."""
     secret, accessor = token(bao)
-    outside = connector(bao)
-    async with Authority(url, clock=clock) as authority:
-        held = leases(authority, vault=outside)
-        alice = await operator(authority)
-        lease = await held.register(alice.active, connector="vault", handle=f"accessor:{accessor}")
+    (tmp_path / "token").write_text(
+        bao.ask("POST", "auth/token/create", {"policies": ["connector"]})["auth"]["client_token"]
+    )
+    program = Configured(tmp_path, vault={"kind": "vault", "url": bao.url, "token": {"file": f"{tmp_path}/token"}})
+    program.add("olivia", OPERATOR_PASSWORD, "--role", "operator")
+    with program.serving() as running, client(running, "olivia", OPERATOR_PASSWORD) as olivia:
+        asked = {"connector": "vault", "handle": f"accessor:{accessor}", "owner": "service:ci"}
+        lease = olivia.post("/api/v1/leases", json=asked).json()
+        assert lease["state"] == "living", lease
+        assert lives(bao, secret)
         bao.kill()
-        report = await authority.contain(principal="alice", cause="stolen")
-        assert report.id is not None
-        assert await held.work() == 0
-        (living,) = (await authority.containment(report.id)).living
-        assert (living.id, living.error) == (lease.info.id, "Vault does not answer: ConnectError")
-    async with Authority(url, clock=clock) as authority:
-        held = leases(authority, vault=outside)
-        clock.advance(HOUR / 60)
-        assert await held.work() == 0
-        assert (await held.show(lease.info.id)).tries == 2
-        assert (await authority.containment(report.id)).state == "partial"
-    bao.start()
-    assert lives(bao, secret)
-    async with Authority(url, clock=clock) as authority:
-        held = leases(authority, vault=outside)
-        clock.advance(HOUR)
-        assert await held.work() == 1
-        assert (await held.show(lease.info.id)).outcome is Outcome.ENDED
-        assert (await authority.containment(report.id)).state == "closed"
-        await held.close()
+        try:
+            cut = {"principal": "olivia", "cause": "stolen"}
+            report = olivia.post("/api/v1/containments", json=cut).json()
+            assert (report["state"], [one["id"] for one in report["living"]]) == ("partial", [lease["id"]])
+        finally:
+            running.kill()
+    with program.serving() as running, client(running, "olivia", OPERATOR_PASSWORD) as olivia:
+
+        def show() -> Any:
+            return olivia.get(f"/api/v1/containments/{report['id']}").json()
+
+        (living,) = when(show, lambda found: found["living"][0]["error"])["living"]
+        assert living["error"] == "Vault does not answer: ConnectError"
+        assert living["next_try"] is not None
+        bao.start()
+        turns(show, "closed")
+        names = [one["name"] for one in olivia.get("/api/v1/events?after=0").json()["items"]]
+        assert names[-2:] == ["lease.ended", "containment.settled"]
     assert not lives(bao, secret)
 
 
