@@ -45,7 +45,6 @@ from sessile.working import Working
 T = TypeVar("T")
 
 
-
 class Authority(Ending, Working, Telling):
     """Begins, checks and ends sessions.
 

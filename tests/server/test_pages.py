@@ -450,7 +450,8 @@ async def test_every_page(world: World, path: str, operator: bool) -> None:
         assert answer.headers[name] == value
     # Nothing that the policy would block, and no form that posts without its token.
     assert not re.search(
-        r"<script(?! src=./(?:session|static)/[a-z]+\.js. defer)|<style|\sstyle=|\son[a-z]+=|https?://(?!www\.w3\.org)", answer.text
+        r"<script(?! src=./(?:session|static)/[a-z]+\.js. defer)|<style|\sstyle=|\son[a-z]+=|https?://(?!www\.w3\.org)",
+        answer.text,
     )
     forms = re.findall(r"<form[^>]*>.*?</form>", answer.text, re.DOTALL)
     for form in forms:
