@@ -16,8 +16,8 @@ How to drive it, with `clock.elapsed()` read where `now` stands:
 3. At `due(now)` send a ping: `number = follower.ping(now)` first, then the bytes. An answer without its quorum is
    no answer: do not give it to `pong`.
 4. If `pong` returns False, if the connection ends, if `overdue(now)`: close it, `lost()`, wait `backoff(random())`
-   seconds, go to 1. If the engine says that it is primary no more: the same. If it does not hold the partition: `moved()`,
-   and to 1 with the one that does.
+   seconds, go to 1. If the engine says that it is primary no more: the same. If it does not hold the partition:
+   `moved()`, and to 1 with the one that does.
 5. `Store.current(now)` is `now < follower.trust.deadline` and nothing else.
 6. A read, over any other connection: `asked = follower.asking(now)`; read, with the identity of the engine that
    answered and its mark; `admits(asked, …)` or StoreUnavailable.

@@ -42,7 +42,8 @@ def test_the_document_names_all_of_the_contract() -> None:
     assert {path for _, path in OPERATIONS} == {
         f"/api/v1/{rest}"
         for rest in (
-            "devices", "devices/{id}", "parked", "parked/{id}", "parked/{id}/resume", "approvals", "approvals/{id}", "approvals/{id}/approve",
+            "devices", "devices/{id}", "parked", "parked/{id}", "parked/{id}/resume", "approvals", "approvals/{id}",
+            "approvals/{id}/approve",
             "approvals/{id}/refuse", "approvals/{id}/use",
             "keys/{id}/rotate", "impersonations", "token", "principals/{id}/budget",
             "session", "session/step-up", "sessions", "sessions/{id}", "sessions/{id}/tree", "password", "containments",
@@ -54,7 +55,8 @@ def test_the_document_names_all_of_the_contract() -> None:
             "session/passkey/options", "session/step-up/options", "principals/{id}/factors",
             "password/forgot", "password/reset", "password/strength", "addresses", "addresses/{id}",
             "addresses/confirm",
-            "leaks", "secret-scanning", "inventory", "principals/{id}/holdings", "principals/{id}/handover", "principals/{id}/offboarding",
+            "leaks", "secret-scanning", "inventory", "principals/{id}/holdings", "principals/{id}/handover",
+            "principals/{id}/offboarding",
         )
     }  # fmt: skip
 
