@@ -258,6 +258,9 @@ async def test_what_others_need_is_rotated_and_the_new_secret_taken_once(authori
     )  # fmt: skip
     bob = (await operator(authority, "bob")).active
     assert await held.take_successor(id, by=bob) == {"file": "shared-2"}
+    assert report.id is not None
+    (lease,) = (await authority.containment(report.id)).leases
+    assert (lease.outcome, lease.successor) == (Outcome.ROTATED, False), "nothing waits any more"
     with pytest.raises(Conflict):
         await held.take_successor(id, by=bob)
     taken = (await events(authority))[-1]

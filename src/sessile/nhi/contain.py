@@ -92,18 +92,30 @@ async def show(authority: NonHuman, id: str) -> Containment:
     stored = await authority.store.containment(id)
     if stored is None:
         raise NotFound(f"no containment {id}")
-    if stored.state is not ContainmentState.PARTIAL:
-        return _shown(authority, stored)
-    return await _by_now(authority, _shown(authority, stored), stored.cut)
+    report = _shown(authority, stored)
+    if stored.state is ContainmentState.PARTIAL or any(one.successor for one in report.leases):
+        return await _by_now(authority, report, stored)
+    return report
 
 
 async def resume(authority: NonHuman) -> None:
     """Walk what is not closed. Any process may, at any time: what is found is the same."""
     for id in await authority.store.open_containments():
         stored = await authority.store.containment(id)
-        if stored is not None and stored.state is not ContainmentState.CLOSED:
-            found = await _settle(authority, stored.cut, _shown(authority, stored).receipt)
+        if stored is None or stored.state is ContainmentState.CLOSED:
+            continue
+        report = _shown(authority, stored)
+        if not await _waits(authority, report):
+            found = await _settle(authority, stored.cut, report.receipt)
             logger.info("containment %s is %s", id, found.state)
+
+
+async def _waits(authority: NonHuman, report: Containment) -> bool:
+    """Whether leases keep a report open, and nothing else: as long as one of them does, a walk finds the same again."""
+    ids = [one.id for one in report.living if one.connector is not None]
+    if not ids or len(ids) < len(report.living):
+        return False
+    return any(one.confirmed is None for one in await leases_of(authority.store, ids))
 
 
 async def _would(
@@ -141,15 +153,19 @@ async def _settle(authority: NonHuman, cut: Cut, receipt: Receipt | None) -> Con
     return report
 
 
-async def _by_now(authority: NonHuman, report: Containment, cut: Cut) -> Containment:
-    """A partial report as it stands by now: leases are tried again and again between two walks."""
+async def _by_now(authority: NonHuman, report: Containment, stored: Contained) -> Containment:
+    """A report as it stands by now: between two walks leases are tried again, and what was rotated is taken."""
     whose = {one.id: one.principal for one in report.leases}
-    now = await leases_of(authority.store, whose)
+    now = {one.session: one for one in await leases_of(authority.store, whose)}
     others = tuple(one for one in report.living if one.connector is None)
-    living = others + tuple(living_of(one, whose[one.session]) for one in now if one.confirmed is None)
-    if not living:
-        return await _settle(authority, cut, report.receipt)
-    leases = tuple(outside_of(one, whose[one.session]) for one in now)
+    living = others + tuple(living_of(one, whose[id]) for id, one in now.items() if one.confirmed is None)
+    if not living and stored.state is ContainmentState.PARTIAL:
+        return await _settle(authority, stored.cut, report.receipt)
+    leases = tuple(
+        # What is forgotten by now was confirmed long ago, and had no secret to be taken.
+        outside_of(now[one.id], one.principal) if one.id in now else msgspec.structs.replace(one, successor=False)
+        for one in report.leases
+    )
     return msgspec.structs.replace(report, living=living, leases=leases)
 
 
