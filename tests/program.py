@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,21 @@ class Program:
         self.ok("user", "add", name, "--password-stdin", *more, input=password + "\n")
 
     @contextlib.contextmanager
-    def started(self, *arguments: str, **variables: str) -> Iterator[Server]:
-        """A `serve` or a `demo`, in a process group of its own, once it has said in JSON that it is ready."""
+    def started(
+        self, *arguments: str, meanwhile: Callable[[subprocess.Popen[str]], None] | None = None, **variables: str
+    ) -> Iterator[Server]:
+        """A `serve` or a `demo`, in a process group of its own, once it has said in JSON that it is ready.
+
+        `meanwhile` is done first, while it starts.
+        """
         process = subprocess.Popen(
             [PROGRAM, *arguments, "--json"], cwd=self.folder, env=environment(**variables), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         try:
             assert process.stdout is not None
+            if meanwhile is not None:
+                meanwhile(process)
             line = process.stdout.readline()
             if not line:
                 raise AssertionError(process.communicate(timeout=10)[1])

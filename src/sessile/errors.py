@@ -15,6 +15,10 @@ class StoreUnavailable(SessileError):
     """The store is away or too busy. Nothing was lost and nobody is signed out: try again (HTTP 503)."""
 
 
+class EngineAway(StoreUnavailable):
+    """The engine could not be reached for as long as opening waits for it. A server goes on waiting."""
+
+
 class NotFound(SessileError):
     """No such principal, session, policy or event."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -50,6 +51,25 @@ def test_on_postgresql(tmp_path: Path) -> None:
         engine.database("served")
         url = engine.url("served").replace("sessile@", "sessile:hunter2@")
         try_it(Program(tmp_path), "--database", url)
+
+
+def test_a_server_that_starts_before_its_engine_waits_for_it(tmp_path: Path) -> None:
+    """A clear line in the log, and no restart."""
+    program = Program(tmp_path)
+    with new_postgres() as engine:
+        engine.database("late")
+        engine.stop()
+
+        def start_it_when_it_is_missed(process: subprocess.Popen[str]) -> None:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if "waiting for PostgreSQL at 127.0.0.1" in line:
+                    break
+            engine.start()
+
+        arguments = ("--database", engine.url("late"), "serve", "--port", "0")
+        with program.started(*arguments, meanwhile=start_it_when_it_is_missed) as served:
+            assert httpx.get(f"{served.url}/readyz", timeout=20).status_code == 200
 
 
 def test_on_valkey_with_a_directory_in_sqlite(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sessile.cli.common import BadUsage, Cli, count
+from sessile.errors import EngineAway
 
 if TYPE_CHECKING:
     from sessile.server import Settings
@@ -82,13 +83,19 @@ def serve(
 
 
 async def _prepare(cli: Cli, settings: Settings) -> None:
-    """Make what is missing, and fail here, in one line, rather than in every worker."""
+    """Make what is missing, and fail here, in one line, rather than in every worker. An engine that is away is waited
+    for."""
     from sessile.server.key import open_keys
 
-    async with cli.authority(create=True) as authority:
-        await open_keys(authority.store, settings.key_path)
-        if not len(await authority.store.principals(limit=1)):
-            cli.note("nobody can sign in yet: sessile user add NAME --role operator")
+    while True:
+        try:
+            async with cli.authority(create=True) as authority:
+                await open_keys(authority.store, settings.key_path)
+                if not len(await authority.store.principals(limit=1)):
+                    cli.note("nobody can sign in yet: sessile user add NAME --role operator")
+            break
+        except EngineAway as away:
+            cli.note(f"{away}; still waiting")
     if settings.connectors is not None:
         from sessile.nhi.connectors import load
         from sessile.nhi.leases import probe

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from argon2 import PasswordHasher
 from fastapi import Request
 
 from sessile.clock import Clock
+from sessile.errors import EngineAway
 from sessile.factors.addresses import Addresses
 from sessile.factors.blocklist import Blocklist
 from sessile.factors.devices import Devices
@@ -35,9 +38,12 @@ from sessile.server.scanner import Scanner
 from sessile.server.settings import Settings
 from sessile.server.strength import Strength
 from sessile.server.wording import TEXTS
+from sessile.stores.limits import COMPLAIN_SECONDS
 from sessile.web.client import TrustedPeers
 from sessile.web.cookie import CookieSpec
 from sessile.web.csrf import OriginRule
+
+logger = logging.getLogger("sessile")
 
 _COUNT_AGAIN_NS: Final = 60_000_000_000
 FOLDER: Final = Path(__file__).parent
@@ -87,9 +93,17 @@ class Server:
         self._leases: Leases | None = None
 
     async def open(self) -> None:
-        """Raises KeyUnusable, StoreUnavailable, Conflict, NotConfigured: the server cannot start; the message names the
-        cure."""
-        await self.authority.open()
+        """An engine that is away is waited for.
+
+        Raises KeyUnusable, StoreUnavailable, Conflict, NotConfigured: the server cannot start; the message names the
+        cure.
+        """
+        while not self.authority.is_open:
+            try:
+                await self.authority.open()
+            except EngineAway as error:
+                logger.warning("waiting: %s", error)
+                await asyncio.sleep(COMPLAIN_SECONDS)
         keys = await open_keys(self.authority.store, self.settings.key_path)
         # The oldest key: the counts and the challenges of a node hold while another is restarted with a new one.
         throttle = self.passwords.throttle = Throttle(self.authority, keys[-1])

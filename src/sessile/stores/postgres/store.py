@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 
 from sessile.clock import Clock, SystemClock
-from sessile.errors import StoreUnavailable
+from sessile.errors import EngineAway, StoreUnavailable
 from sessile.follow import Asked, Follower
 from sessile.kernel.decide import Snapshot
 from sessile.kernel.event import SYSTEM
@@ -23,7 +23,7 @@ from sessile.stores import fork, limits
 from sessile.stores.health import Finding
 from sessile.stores.postgres import reading
 from sessile.stores.postgres.address import parse
-from sessile.stores.postgres.engine import said, translated
+from sessile.stores.postgres.engine import said
 from sessile.stores.postgres.health import examine
 from sessile.stores.postgres.listening import Listener
 from sessile.stores.postgres.schema import prepare
@@ -114,7 +114,7 @@ class PostgresStore(SQLStore):
         """Connect, migrate, follow. While the engine is away it is waited for (`limits.START_SECONDS`; later: not).
 
         Raises:
-            StoreUnavailable: it is still away; or see `schema.prepare`.
+            EngineAway: it is still away. StoreUnavailable: see `schema.prepare`.
         """
         patience = 0.0 if self._opened else limits.START_SECONDS
         self._opened = True
@@ -140,7 +140,7 @@ class PostgresStore(SQLStore):
                 if attempt < self.address.hosts:
                     continue
                 if now >= until:
-                    raise translated(error) from error
+                    raise EngineAway(f"PostgreSQL at {self.address.shown} is away: {said(error)}") from error
                 if now >= complain:
                     complain = now + limits.COMPLAIN_SECONDS
                     logger.warning("waiting for PostgreSQL at %s: %s", self.address.shown, said(error))

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sessile.clock import Clock
-from sessile.errors import SessileError, StoreUnavailable
+from sessile.errors import EngineAway, SessileError, StoreUnavailable
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Snapshot
 from sessile.kernel.event import Actor, Event, EventName
@@ -102,7 +102,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks):
         """Open the directory, and follow the engine; waits for one that is away.
 
         Raises:
-            StoreUnavailable: it is away for longer than `patience`, or is another directory's.
+            EngineAway: for longer than `patience`. StoreUnavailable: it is another directory's.
         """
         await self.directory.open(NearCache(1))
         self._near = near
@@ -164,7 +164,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks):
         while not following.ready.is_set():
             left = step if self._patience is None else min(step, self._patience - waited)
             if left <= timedelta(0):
-                raise StoreUnavailable(following.error or "the engine does not answer")
+                raise EngineAway(following.error or "the engine does not answer")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(following.ready.wait(), left.total_seconds())
                 return
