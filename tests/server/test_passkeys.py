@@ -17,7 +17,7 @@ from sessile import Method, Policy
 from sessile.factors.recovery import CODES
 from tests.factors.authenticator import Authenticator
 from tests.server.conftest import BROWSER, COOKIE, LAPTOP, MINUTE, PASSWORD, Client, World, is_problem, opened
-from tests.server.test_factors import FACTORS, SESSION, enrol, goes
+from tests.server.test_factors import FACTORS, SESSION, code, enrol, goes
 
 HERE = "https://localhost"
 PASSKEY = f"{SESSION}/passkey"
@@ -440,3 +440,25 @@ async def test_at_assurance_3_inactivity_costs_the_full_ceremony(world: World) -
     back = await client.post(SESSION, json={"username": "alice", "password": PASSWORD})
     assert back.json()["assurance"] == 1
     assert (await by_passkey(client, one)).json()["assurance"] == 3
+
+
+@pytest.mark.requirement("63B-4 2.2.3-a", "63B-4 5.2-a", "63B-4 5.2-d")
+async def test_the_password_alone_does_not_move_the_overall_limit_of_two_factors(demanding: World) -> None:
+    secret = await enrol(demanding, client := await demanding.signed_in("alice"))
+
+    async def again(**proof: str) -> str:
+        demanding.clock.advance(6 * MINUTE)
+        answer = await client.post(f"{SESSION}/step-up", json=proof)
+        assert answer.status_code == 200, answer.text
+        found: str = answer.json()["expires"]
+        return found
+
+    stands = (await client.get(SESSION)).json()["expires"]
+    for _ in range(2):
+        assert await again(method="password", password=PASSWORD) == stands
+    page = await demanding.client(headers=BROWSER)
+    page.cookies.set(COOKIE, client.cookie or "", domain="localhost.local")
+    asked = await page.get("/account/step-up")
+    assert 'name="code"' in asked.text, "what is missing is asked for first"
+    shown = code(secret, demanding.clock.now() + 6 * MINUTE)
+    assert await again(method="totp", code=shown) > stands

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from sessile.kernel.policy import Policy, Trait
+from sessile.kernel.policy import Mismatch, Policy, Trait
 from sessile.kernel.principal import Principal, Status, covers
 from sessile.kernel.reason import Cure, Reason
 from sessile.kernel.session import Client, Link, Session, SessionInfo, SessionKind, Tie, act, in_order
@@ -169,8 +171,12 @@ def decide(
     if (denied := _counts(snapshot, now)) is not None:
         return denied
     session, policy = snapshot.session, snapshot.policy
-    if policy is not None and not shows(client, binding(session, policy)):
-        return _denied(Reason.UNBOUND, session)
+    if policy is not None and policy.binding and not shows(client, binding(session, policy)):
+        if policy.mismatch is Mismatch.STEP_UP:
+            if not requirement.below_policy:
+                return _denied(Reason.STALE_AUTHENTICATION, session, None, UNBOUND)
+        elif policy.mismatch is not Mismatch.NOTE:
+            return _denied(Reason.UNBOUND, session)
     if not requirement.below_policy and (denied := _policy_met(snapshot)) is not None:
         return denied
     return demand(session, requirement, now)
@@ -244,7 +250,7 @@ def expires_at(session: Session, policy: Policy) -> datetime:
     """The overall limit in force: as issued or by the policy of now, whichever is earlier (loosening never revives)."""
     if session.kind in (SessionKind.KEY, SessionKind.LEASE):
         return min(session.expires, session.created + policy.key_lifetime)
-    return min(session.expires, (session.authenticated or session.created) + policy.overall)
+    return min(session.expires, (session.proved or session.created) + policy.overall)
 
 
 def idle_expires_at(session: Session, policy: Policy) -> datetime | None:
@@ -376,8 +382,10 @@ def _token_counts(snapshot: Snapshot, now: datetime) -> Denied | None:
     return None
 
 
-Binding = tuple[str | None, str | None]
-"""The user agent and the address that a session is bound to; None: not to that one."""
+Binding = tuple[str | None, str | None, str | None]
+"""The user agent, the address and the network that a session is bound to; None: not to that one."""
+UNBOUND = "unbound"
+"""The cause of a denial that a proof in this client would cure."""
 
 
 def binding(session: Session, policy: Policy) -> Binding | None:
@@ -387,17 +395,50 @@ def binding(session: Session, policy: Policy) -> Binding | None:
     return (
         session.client.user_agent if Trait.USER_AGENT in policy.binding else None,
         session.client.ip if Trait.IP in policy.binding else None,
+        network_of(session.client.ip) if Trait.NETWORK in policy.binding else None,
     )
 
 
 def shows(client: Client | None, bound: Binding | None) -> bool:
     """Whether the client is the one that a session is bound to."""
-    if bound is None:
-        return True
-    user_agent, ip = bound
-    return (user_agent is None or (client is not None and client.user_agent == user_agent)) and (
-        ip is None or (client is not None and client.ip == ip)
+    return bound is None or not differs(client, bound)
+
+
+def differs(client: Client | None, bound: Binding) -> tuple[Trait, ...]:
+    """In which of the traits that a session is bound to the client is another one."""
+    user_agent, ip, network = bound
+    shown = client or _NOBODY
+    return tuple(
+        trait
+        for trait, other in (
+            (Trait.USER_AGENT, user_agent is not None and shown.user_agent != user_agent),
+            (Trait.IP, ip is not None and shown.ip != ip),
+            (Trait.NETWORK, network is not None and network_of(shown.ip) != network),
+        )
+        if other
     )
+
+
+def rebound(session: Session, policy: Policy, client: Client) -> Session:
+    """The session after its person proved itself in `client`: bound to that one, if the policy asks for that proof."""
+    if policy.mismatch is Mismatch.STEP_UP and client != _NOBODY:
+        return msgspec.structs.replace(session, client=client)
+    return session
+
+
+@lru_cache(maxsize=4096)
+def network_of(ip: str | None) -> str | None:
+    """An address's surroundings: an IPv4 /24, an IPv6 /48. None: not an address."""
+    try:
+        address = ipaddress.ip_address(ip or "")
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+
+
+_NOBODY = Client()
 
 
 def _denied(

@@ -120,7 +120,8 @@ def issue(
 
 def elevate(session: Session, method: Method | None, *, policy: Policy, now: datetime) -> Session:
     """The session after an event (or a privilege change, without a method): a new generation, and with an
-    authentication both limits start anew (63B-4 5.2); a life that was issued shorter than the policy's stays so.
+    authentication the inactivity limit starts anew, and the overall one from when all that makes up the assurance was
+    proved (63B-4 2.2.3 and 5.2); a life that was issued shorter than the policy's stays so.
 
     Raises:
         ValueError: not a browser session; nothing else is elevated.
@@ -130,14 +131,13 @@ def elevate(session: Session, method: Method | None, *, policy: Policy, now: dat
     changed = msgspec.structs.replace(session, generation=session.generation + 1, rotated=now, last_seen=now)
     if method is None:
         return changed
-    latest = tuple(event for event in session.authentications if event.method is not method)
-    as_issued = session.expires - (session.authenticated or session.created)
-    return msgspec.structs.replace(
-        changed,
-        authentications=(*latest, Authentication(method, now)),
-        expires=now + min(as_issued, policy.overall),
-        idle=policy.idle,
-    )
+    # What was proved longer ago than a session may live proves nothing more.
+    latest = tuple(e for e in session.authentications if e.method is not method and now - e.at < policy.overall)
+    as_issued = session.expires - (session.proved or session.created)
+    changed = msgspec.structs.replace(
+        changed, authentications=(*latest, Authentication(method, now)), idle=policy.idle
+    )  # fmt: skip
+    return msgspec.structs.replace(changed, expires=(changed.proved or now) + min(as_issued, policy.overall))
 
 
 def confirm(session: Session, now: datetime) -> Session:

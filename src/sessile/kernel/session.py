@@ -138,6 +138,20 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return self.lineage[-1].session if self.lineage else self.id
 
     @property
+    def proved(self) -> datetime | None:
+        """Since when the session's assurance stands: the oldest of its latest authentication events that together
+        amount to it. None where nobody is present. A password alone makes nothing of assurance 2 younger.
+        """
+        if self.kind is not SessionKind.BROWSER:
+            return None
+        latest: list[Authentication] = []
+        for event in sorted(self.authentications, key=lambda event: event.at, reverse=True):
+            latest.append(event)
+            if assurance(latest) >= self.assurance:
+                return event.at
+        return None
+
+    @property
     def partition(self) -> str:
         return self.id[4]
 

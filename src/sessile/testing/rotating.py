@@ -179,16 +179,24 @@ class Rotating:
         assert (await world.snapshot(successor)).token_state is TokenState.CURRENT
 
     async def test_replace_resets_both_limits(self, world: World) -> None:
-        """63B-4 5.2: reauthentication resets both."""
+        """63B-4 5.2: reauthentication resets both; 2.2.3: the overall one, by all that makes up the assurance."""
         held = await world.sign_in(await world.person())
+        began = world.clock.now()
         world.clock.advance(HOUR / 2)
-        new = await world.replace(held, Method.TOTP)
-        now = world.clock.now()
-        session = (await world.snapshot(new)).session
-        assert [event.method for event in session.authentications] == [Method.PASSWORD, Method.TOTP]
-        assert (session.assurance, session.authenticated) == (2, now)
+        held = await world.replace(held, Method.PASSWORD)
+        now = renewed = world.clock.now()
+        session = (await world.snapshot(held)).session
         assert (session.last_seen, session.expires, session.rotated) == (now, now + DAY, now)
-        assert (session.id, session.generation, session.created) == (held.id, 1, held.session.created)
+        assert session.proved == now > began
+        for method, since in ((Method.TOTP, renewed), (Method.TOTP, renewed), (Method.PASSWORD, None)):
+            world.clock.advance(HOUR / 2)
+            before, now = world.clock.now() - HOUR / 2, world.clock.now()
+            held = await world.replace(held, method)
+            session = (await world.snapshot(held)).session
+            assert {event.method for event in session.authentications} == {Method.PASSWORD, Method.TOTP}
+            assert (session.assurance, session.authenticated, session.last_seen) == (2, now, now)
+            assert (session.proved, session.expires) == (since or before, (since or before) + DAY)
+        assert (session.id, session.generation, session.created) == (held.id, 4, began)
         assert "session.elevated" in await world.happened(session=held.id)
 
     async def test_replace_without_a_method(self, world: World) -> None:
