@@ -9,6 +9,7 @@ import msgspec
 
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active
+from sessile.kernel.lease import Lease
 from sessile.kernel.principal import Principal, Status
 from sessile.kernel.session import Client, Session, SessionKind
 from sessile.kernel.trace import ALLOWED
@@ -152,8 +153,8 @@ def about(session: Session, action: str, decision: str = ALLOWED, resource: str 
     return details if resource is None else details | {"resource": resource}
 
 
-def begun_event(session: Session, giver: Session | None) -> Event:
-    """A session began; for what was handed out, by whom."""
+def begun_event(session: Session, giver: Session | None, lease: Lease | None = None) -> Event:
+    """A session began; for what was handed out, by whom, and of a lease, on what."""
     details: Details = {"kind": session.kind.value}
     if session.authentications and giver is None:
         details["method"] = session.authentications[-1].method.value
@@ -165,7 +166,7 @@ def begun_event(session: Session, giver: Session | None) -> Event:
     by = session if giver is None else giver
     return Event(
         name=name, principal=session.principal, uid=session.uid, session=session.id,
-        by=actor_in(by, session.client), details=details | about(session, name.value),
+        by=actor_in(by, session.client), details=details | about(session, name.value, resource=None if lease is None else lease.resource),
         cause=session.label if session.impersonation else None,
     )  # fmt: skip
 

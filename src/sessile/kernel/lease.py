@@ -73,6 +73,11 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Lease({self.session}, {self.connector!r}, {self.shown!r})"
 
+    @property
+    def resource(self) -> str:
+        """What events call it."""
+        return f"{self.connector}:{self.shown}"
+
     def is_overdue(self, now: datetime) -> bool:
         """Whether its end stays unconfirmed for longer than it may. What lives on by its nature is not overdue."""
         since = self.over or self.due

@@ -18,7 +18,7 @@ import msgspec
 
 from sessile.errors import SessileError
 from sessile.kernel.decide import Snapshot, horizon, is_live
-from sessile.kernel.event import SYSTEM, Event, EventName
+from sessile.kernel.event import SYSTEM, Details, Event, EventName, about
 from sessile.kernel.lease import EndsBy, Lease, Outcome
 from sessile.nhi.connector import SECONDS, Connector, ConnectorFailed, Rotates
 from sessile.stores.leasing import Claimed
@@ -190,7 +190,10 @@ def ended_event(lease: Lease, snapshot: Snapshot | None) -> Event:
 
 def _event(name: EventName, lease: Lease, snapshot: Snapshot | None, **details: str | int) -> Event:
     session = snapshot.session if snapshot is not None else None
+    said: Details = {"connector": lease.connector, "shown": lease.shown, **details}
+    if session is not None:
+        said |= about(session, name.value, resource=lease.resource)
     return Event(
         name=name, principal=session.principal if session else None, uid=session.uid if session else None,
-        session=lease.session, by=SYSTEM, details={"connector": lease.connector, "shown": lease.shown, **details},
+        session=lease.session, by=SYSTEM, details=said,
     )  # fmt: skip

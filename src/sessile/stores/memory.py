@@ -150,7 +150,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
         self._tokens[draft.digest] = _Token(session.id, TokenState.CURRENT, now)
         if draft.lease is not None:
             self._add_lease(session, draft.lease, now)
-        self._append(begun_event(session, giver.session if giver else None), now)
+        self._append(begun_event(session, giver.session if giver else None, draft.lease), now)
         if (seen := shown(session, giver.session if giver else None)) is not None:
             self._add_trace(seen)
         self._announce(*touched)

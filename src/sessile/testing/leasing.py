@@ -46,7 +46,8 @@ class Leasing:
         assert "sealed" not in repr(found)
         info = await world.info(held)
         assert (info.kind, info.principal, info.live) == (SessionKind.LEASE, "service:ci", True)
-        assert [event.name for event in await world.events(session=held.id)] == [EventName.LEASE_BEGUN]
+        (event,) = await world.events(session=held.id)
+        assert (event.name, event.details["resource"]) == (EventName.LEASE_BEGUN, "vault:lease 1")
         assert await world.store.lease(new_session_id()) is None
         assert await world.alive(held) == [True]
 

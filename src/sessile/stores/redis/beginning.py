@@ -71,7 +71,7 @@ def _record(tx: Transaction, session: Session, giver: Session | None, over: Over
         op = EndSession(one.id, tx.now, cause, by.name)
         entries += journal.append(tx, f"s:{one.id}", {one.partition: op})
         tx.record(ended_event(one, cause, by))
-    tx.record(begun_event(session, giver))
+    tx.record(begun_event(session, giver, lease))
     if (seen := shown(session, giver)) is not None:
         add_trace(tx, seen)
     return entries

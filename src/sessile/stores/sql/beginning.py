@@ -51,7 +51,7 @@ def begin(tx: Transaction, draft: Draft) -> Begun:
         *(_take_over(tx, draft.replaces, session) if draft.replaces is not None else ()),
         *_make_room(tx, session, policy),
     )
-    tx.record(begun_event(session, giver.session if giver else None))
+    tx.record(begun_event(session, giver.session if giver else None, draft.lease))
     if (seen := shown(session, giver.session if giver else None)) is not None:
         add_trace(tx, seen)
     begun = by_token(tx.db, draft.digest, tx.now)
