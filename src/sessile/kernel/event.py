@@ -164,9 +164,10 @@ def begun_event(session: Session, giver: Session | None, lease: Lease | None = N
     if session.impersonation:
         name = EventName.SESSION_IMPERSONATED
     by = session if giver is None else giver
+    resource = None if lease is None else lease.resource
     return Event(
         name=name, principal=session.principal, uid=session.uid, session=session.id,
-        by=actor_in(by, session.client), details=details | about(session, name.value, resource=None if lease is None else lease.resource),
+        by=actor_in(by, session.client), details=details | about(session, name.value, resource=resource),
         cause=session.label if session.impersonation else None,
     )  # fmt: skip
 
