@@ -23,6 +23,7 @@ from sessile.stores.postgres.address import Address
 from sessile.stores.postgres.engine import BORN, LIFE, abandon, hang_up, last, translated
 from sessile.stores.sql.rows import PRINCIPAL_COLUMNS, SESSION_COLUMNS
 from sessile.stores.sql.snapshots import P, S
+from sessile.trust import Mark
 
 RULES = 6
 """Where the rules of the policy are, followed by the session and its principal."""
@@ -51,8 +52,7 @@ class Question(NamedTuple):
 class Answer(NamedTuple):
     row: Row
     life: str
-    number: int
-    head: str
+    mark: Mark
 
 
 def check(schema: str) -> Question:
@@ -314,7 +314,7 @@ class _Line:
         row = self._transformer.load_row(0, tuple)
         assert row is not None  # noqa: S101 - there is one
         told, number, head = row[-3:]
-        return Answer(row, told if self._pooled else self._living(told), number, head)
+        return Answer(row, told if self._pooled else self._living(told), Mark(number, head))
 
     def _living(self, table: int | None) -> str:
         if table != self._table:

@@ -35,7 +35,7 @@ from sessile.stores.sql.rows import datetime_of, session_of
 from sessile.stores.sql.snapshots import above_of, assemble
 from sessile.stores.sql.store import Ends, Lane, SQLStore
 from sessile.stores.sql.transaction import Db
-from sessile.trust import Delta, Mark, change_delta, settle
+from sessile.trust import Delta, change_delta, settle
 
 T = TypeVar("T")
 
@@ -207,10 +207,8 @@ class PostgresStore(SQLStore):
         return now < self._trust.deadline
 
     async def _admit(self, running: _Running, asked: Asked, answer: reading.Answer) -> None:
-        """Raises StoreUnavailable unless what was read counts."""
-        life, mark = answer.life, Mark(answer.number, answer.head)
-        if self.follower.admits(asked, life, mark):
-            return
+        """Raises StoreUnavailable unless what was read counts after all."""
+        life, mark = answer.life, answer.mark
         if life == running.listener.life and self.address.quorum:
             # Only the next answer of a majority may be missing.
             for _ in range(int(limits.STATEMENT_SECONDS / 0.02)):
@@ -227,7 +225,8 @@ class PostgresStore(SQLStore):
         running = self._running or await self._ready()
         asked = self.follower.asking(self.clock.elapsed())
         answer = await running.readers.ask(self.check, digest)
-        await self._admit(running, asked, answer)
+        if not self.follower.admits(asked, answer.life, answer.mark):
+            await self._admit(running, asked, answer)
         row = answer.row
         if row[0] is None:
             return None
@@ -239,7 +238,8 @@ class PostgresStore(SQLStore):
         running = self._running or await self._ready()
         asked = self.follower.asking(self.clock.elapsed())
         answer = await running.readers.ask(self.data, session_id.encode())
-        await self._admit(running, asked, answer)
+        if not self.follower.admits(asked, answer.life, answer.mark):
+            await self._admit(running, asked, answer)
         version, data, *_ = answer.row
         return (0, b"") if version is None else (version, data)
 
