@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sqlite3
 import time
@@ -13,7 +14,8 @@ import itsdangerous
 import jwt
 
 from bench.rounds import Figure, measure, work
-from sessile import Authority, Issued, Policy
+from sessile import Active, Authority, Issued, Policy
+from sessile.kernel.budget import Budget
 
 ROWS = 100_000
 HOT = 500
@@ -110,6 +112,16 @@ def checks(authority: Authority, tokens: Sequence[str], name: str) -> Figure:
     return Figure(name, run)
 
 
+def touches(tokens: Sequence[Active], name: str) -> Figure:
+    """Noting a resource that the session touched before: what is on every request."""
+
+    def run(times: int) -> None:
+        for active in islice(cycle(tokens), times):
+            active.touch_resource("secret:prod/db", "read")
+
+    return Figure(name, work(run))
+
+
 async def measure_checks(folder: Path, rounds: int) -> list[Figure]:
     figures = peers(folder)
     opened: list[Authority] = []
@@ -132,6 +144,12 @@ async def measure_checks(folder: Path, rounds: int) -> list[Figure]:
             if store == "SQLite":
                 cold = await opens(url, capacity=1)
                 figures.append(checks(cold, tokens, f"await check, SQLite, depth {depth}, not cached"))
+    metered = await opens("memory:")
+    tokens = await sessions(metered, 1)
+    await asyncio.gather(*(metered.set_budget(f"agent:p{n}-0", Budget(overall=10**12)) for n in range(HOT)))
+    actives = [active for token in tokens * 2 if isinstance(active := await metered.check(token), Active)]
+    figures.append(peeks(metered, tokens, "peek, memory, depth 1, with a budget"))
+    figures.append(touches(actives[:HOT], "touch_resource, of a resource touched before"))
     await measure(figures, rounds)
     for authority in opened:
         await authority.close()
