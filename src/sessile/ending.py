@@ -83,7 +83,11 @@ class Ending(Leaving):
         principal = await self.principal(name)
         receipt = await self.end(End(uid=principal.uid, status=Status.DISABLED, cause=cause), by=by, wait=wait)
         given = await self.store.sessions(giver=principal.uid, limit=1000)
-        return msgspec.structs.replace(receipt, handed_out=tuple(s for s in given if s.origin and not s.parent))
+        owned = await self.store.principals(owner=principal.uid, limit=1000)
+        return msgspec.structs.replace(
+            receipt, handed_out=tuple(s for s in given if s.origin and not s.parent),
+            answers_for=tuple(one.name for one in owned),
+        )  # fmt: skip
 
     async def enable(self, name: str, *, cause: str = "enabled", by: Active | Actor | None = None) -> Receipt:
         """The principal can sign in again. What had ended stays ended. Raises NotFound."""

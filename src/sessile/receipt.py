@@ -54,6 +54,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is on disk wherever it was acknowledged. False (Redis and Valkey without `durable=yes`): in memory
     there, and on disk in the directory, from which it is applied again."""
     """Ids of the sessions, at most 100."""
+    answers_for: tuple[str, ...] = ()
+    """After `disable`: the agents and services that the principal answers for, by name: hand them over."""
     handed_out: tuple[SessionInfo, ...] = ()
     """After `disable` and `delete`: living keys and leases that it handed out, so that nobody forgets them."""
     erased: Erased | None = None

@@ -154,6 +154,7 @@ def receipt_json(receipt: Receipt, subject: str) -> dict[str, Any]:
         "effective": utc(receipt.effective),
         "reach": receipt.reach,
         "sessions": list(receipt.sessions),
+        "answers_for": list(receipt.answers_for),
         "handed_out": [session_json(session) for session in receipt.handed_out],
         "erased": None if receipt.erased is None else erased_json(receipt.erased),
     }
@@ -192,6 +193,10 @@ def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
         for session in receipt.handed_out:
             cli.say(clean(f"  {session.id}  {session.kind} of {session.principal}, until {local(session.expires)}"))
         cli.say("End one with: sessile sessions revoke ID")
+    if receipt.answers_for:
+        cli.say()
+        cli.say(clean(f"Answers for: {' '.join(receipt.answers_for)}"))
+        cli.say(f"Let somebody else do so with: sessile user handover {subject} --to NAME")
     if receipt.erased is not None:
         say_erased(cli, receipt.erased)
 

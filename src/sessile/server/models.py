@@ -332,6 +332,8 @@ class ReceiptOut(Output):
     """No node accepts any of them in a check that starts after this instant."""
     reach: Literal["engine", "quorum"]
     sessions: list[str]
+    answers_for: list[str]
+    """After a disabling: the agents and services that it answers for, to be handed over."""
     handed_out: list[SessionOut]
     erased: ErasedOut | None
 
@@ -340,6 +342,7 @@ class ReceiptOut(Output):
         return cls(
             revoked=receipt.revoked, cause=receipt.cause, by=receipt.by, at=receipt.at, effective=receipt.effective,
             reach=receipt.reach, sessions=list(receipt.sessions),
+            answers_for=list(receipt.answers_for),
             handed_out=[SessionOut.of(info) for info in receipt.handed_out],
             erased=None if receipt.erased is None else ErasedOut.of(receipt.erased),
         )  # fmt: skip
