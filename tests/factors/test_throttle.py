@@ -241,3 +241,22 @@ async def test_what_is_kept_of_a_try_tells_nothing_of_the_password(world: World,
         held = await asyncio.to_thread((tmp_path / name).read_bytes)
         for digest in (b"Autumn", hashlib.sha256(b"Autumn leaves 2026!").digest()[:8]):
             assert digest not in held
+
+
+@pytest.mark.requirement("63B-4 3.2.2-c", "63B-4 3.2.2-b")
+async def test_a_right_password_forgives_no_wrong_codes(world: World) -> None:
+    """Each authenticator has a count of its own, and only its own success begins it anew."""
+    throttle = world.nodes[0].throttle
+
+    async def wrong_code() -> bool:
+        world.clock.advance(LANE[1])
+        try:
+            await throttle.count("totp", world.uid, known=True, lane="session")
+        except Throttled as refused:
+            return refused.wait is not None
+        return True
+
+    assert [await wrong_code() for _ in range(60)] == [True] * 60
+    assert await world.nodes[1].passwords.sign_in("alice", PASSWORD, device=world.device)
+    assert [await wrong_code() for _ in range(45)] == [True] * (IN_A_ROW - 60) + [False] * 5
+    assert await world.nodes[2].passwords.sign_in("alice", PASSWORD, device=world.device), "the password is not off"

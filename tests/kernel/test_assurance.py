@@ -77,3 +77,16 @@ def test_an_unknown_method_raises() -> None:
     assert Method("totp") is Method.TOTP
     with pytest.raises(ValueError, match="sms"):
         Method("sms")
+
+
+@pytest.mark.requirement(
+    "ASVS V6.3.6", "ASVS V6.6.1", "ASVS V6.6.4", "63B-4 3.1.3.1-a", "63B-4 3.1.3.2-a", "63B-4 4.1.2.2-a",
+)  # fmt: skip
+def test_nothing_that_comes_by_mail_telephone_or_push_proves_anybody() -> None:
+    """Met by absence: there is no such method, so no assurance follows from one."""
+    assert {method.value for method in Method} == {
+        "password", "totp", "recovery_code", "security_key", "passkey", "hardware_key", "federated",
+    }  # fmt: skip
+    for other in ("sms", "voice", "email", "push", "link", "binding_code"):
+        with pytest.raises(ValueError, match=other):
+            Method(other)
