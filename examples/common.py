@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated
@@ -106,10 +107,12 @@ def application(
     *,
     key: bytes | None = None,
     ready: Callable[[], Awaitable[None]] | None = None,
+    done: Callable[[], Awaitable[None]] | None = None,
 ) -> FastAPI:
     """An application whose people (with their scopes; None: all) sign in with the one password of this demonstration.
 
-    `key`: what the count of tries is kept under, the same on all nodes. `ready`: run when everybody is registered.
+    `key`: what the count of tries is kept under, the same on all nodes. `ready`: run when everybody is registered,
+    and `done` at the end.
     """
     passwords = Passwords(authority, throttle=Throttle(authority, key or secrets.token_bytes(32)))
 
@@ -125,6 +128,8 @@ def application(
         if ready is not None:
             await ready()
         yield
+        if done is not None:
+            await done()
 
     app = FastAPI(title=name, lifespan=lifespan, openapi_url=None)
     app.add_middleware(SessileMiddleware, authority=authority)
@@ -197,8 +202,10 @@ def application(
     return app
 
 
-def start(app: FastAPI, hint: str, port: int = 8000) -> None:
-    """Serve on this machine until Ctrl-C, after one line on how to try it."""
+def start(app: FastAPI, hint: str, port: int | None = None) -> None:
+    """Serve on this machine until Ctrl-C, after one line on how to try it. The port: as given, or as first argument."""
+    if port is None:
+        port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
     with socket.create_server(("127.0.0.1", port)) as listening:
         print(f"http://localhost:{listening.getsockname()[1]} {hint}", flush=True)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
