@@ -12,7 +12,7 @@ from sessile.errors import (
 )
 from sessile.kernel.assurance import Authentication, Method
 from sessile.kernel.decide import Active, Denied, Requirement
-from sessile.kernel.policy import AtLimit, Policy, Trait
+from sessile.kernel.policy import AtLimit, Mismatch, Policy, Trait
 from sessile.kernel.reason import Cure, Reason
 from sessile.kernel.session import Client, Session, SessionInfo, SessionKind
 from sessile.receipt import Issued, Receipt
@@ -30,6 +30,7 @@ __all__ = [
     "Issued",
     "LimitExceeded",
     "Method",
+    "Mismatch",
     "NotFound",
     "Policy",
     "Reason",

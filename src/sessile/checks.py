@@ -14,6 +14,7 @@ from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.containment import EVER
 from sessile.kernel.decide import (
     NOTHING_MORE,
+    UNBOUND,
     Active,
     Denied,
     Requirement,
@@ -23,16 +24,18 @@ from sessile.kernel.decide import (
     chain_of,
     decide,
     demand,
+    differs,
     horizon,
     shows,
 )  # fmt: skip
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.ids import new_id
-from sessile.kernel.policy import Policy
+from sessile.kernel.policy import Mismatch, Policy, Trait
 from sessile.kernel.principal import covers
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, Session, SessionInfo, SessionKind
 from sessile.kernel.token import TOKEN_LENGTH, placed, rotation_seed, well_formed
+from sessile.kernel.tries import Limit
 from sessile.near import Entry, NearCache
 from sessile.nhi.budgets import Budgets, Metered
 from sessile.nhi.traces import Traces
@@ -47,6 +50,7 @@ T = TypeVar("T")
 CACHE_SECONDS = 60
 """The longest an answer is kept without another look at the store, so that a wall clock that was set is noticed."""
 _TOUCH_AGAIN_NS = 1_000_000_000
+_TOLD_AGAIN = timedelta(hours=1)
 _LAST_MOMENT_NS = 2_000_000_000
 """So near to a limit nothing is cached and an act is written before it is answered: gathered with others it might be
 written after the idle limit, and what comes late revives nothing (review 13)."""
@@ -169,6 +173,8 @@ class Checks(abc.ABC):
                 self._strangers.unknown(client.ip if client is not None else None, started)
                 return Denied(reason=Reason.UNKNOWN)
             denied = decide(snapshot, snapshot.now, client=client)
+            if snapshot.policy is not None and snapshot.policy.binding:
+                await self._compare(snapshot, snapshot.policy, client, denied)
             if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
                 active = make_active(snapshot, key, rotation_seed(token), self.traces)
                 entry = self._entry(active, snapshot, started)
@@ -181,7 +187,7 @@ class Checks(abc.ABC):
                 return active
         if denied is None:
             await self.store.confirm(key)
-        elif denied.reason is Reason.ASSURANCE and requirement.below_policy:
+        elif requirement.below_policy and (denied.reason is Reason.ASSURANCE or denied.cause == UNBOUND):
             denied = decide(snapshot, snapshot.now, client=client, requirement=requirement)
             return make_active(snapshot, key, rotation_seed(token), self.traces) if denied is None else denied
         else:
@@ -251,6 +257,39 @@ class Checks(abc.ABC):
         for scope in sorted(requirement.scopes):
             if not covers(session.scopes, frozenset({scope})):
                 self.traces.touched(session, f"scope:{scope}", "use", Reason.OUT_OF_SCOPE, client)
+
+    async def _compare(
+        self, snapshot: Snapshot, policy: Policy, client: Client | None, denied: Denied | None
+    ) -> None:  # fmt: skip
+        """Tell of a client that is not the one that the session is bound to; end the session if the policy says so.
+
+        Only where nothing else is against the token: what is over is bound to nothing.
+        """
+        session = snapshot.session
+        bound = binding(session, policy)
+        others = differs(client, bound) if bound is not None else ()
+        if not others or (denied is not None and denied.reason is not Reason.UNBOUND and denied.cause != UNBOUND):
+            return
+        by = Actor(client=client or Client())
+        if not await self._known_mismatch(session, others, client):
+            traits = [str(one) for one in others]
+            details: dict[str, str | int | list[str]] = {"traits": traits, "then": policy.mismatch}
+            await self.store.record(
+                Event(
+                    name=EventName.SESSION_MISMATCH, principal=session.principal, uid=session.uid, session=session.id,
+                    by=by, details=details,
+                )
+            )  # fmt: skip
+        if policy.mismatch is Mismatch.END:
+            await self.store.end(End(session=session.id, cause=Reason.UNBOUND, by=by))
+
+    async def _known_mismatch(
+        self, session: Session, others: tuple[Trait, ...], client: Client | None
+    ) -> bool:  # fmt: skip
+        """Whether the record has this in the last hour: on any node, whoever asks how often."""
+        said = "\n".join((session.id, *others, *(str(getattr(client, one, "")) for one in ("ip", "user_agent"))))
+        key = sha256(b"mismatch " + said.encode("utf-8", "surrogatepass")).digest()
+        return await self.store.count_try([Limit(key=key, every=_TOLD_AGAIN)]) is not None
 
     async def _replayed(self, snapshot: Snapshot, client: Client | None) -> None:
         """A rotated-out token after its grace: a thief has it, or had it. See decision 0003."""

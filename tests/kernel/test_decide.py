@@ -348,6 +348,7 @@ def test_binding(own: Client | None, shown: Client | None, traits: frozenset[Tra
     same = (Trait.IP not in traits or own.ip in (None, shown_or_none.ip)) and (
         Trait.USER_AGENT not in traits or own.user_agent in (None, shown_or_none.user_agent)
     )
+    same = same and (Trait.NETWORK not in traits or own.ip is None or shown_or_none.ip is not None)  # both of one /24
     assert reason(tree.decide(session, client=shown)) is (None if same else Reason.UNBOUND)
     bound = binding(tree.sessions[session], Policy(binding=traits))
     assert (bound is None) == (not traits)

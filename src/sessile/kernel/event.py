@@ -30,6 +30,7 @@ class EventName(StrEnum):
     SESSION_REVOKED = "session.revoked"
     SESSION_CONTAINED = "session.contained"
     TOKEN_REPLAYED = "session.replayed"
+    SESSION_MISMATCH = "session.mismatch"
     SIGN_IN_FAILED = "sign_in.failed"
     PRINCIPAL_REGISTERED = "principal.registered"
     PRINCIPAL_CHANGED = "principal.changed"

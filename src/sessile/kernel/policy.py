@@ -21,6 +21,22 @@ class Trait(StrEnum):
 
     USER_AGENT = "user_agent"
     IP = "ip"
+    NETWORK = "network"
+    """The address's surroundings: an IPv4 /24, an IPv6 /48."""
+
+
+class Mismatch(StrEnum):
+    """What a session's token is answered with where the client is not the one that the session is bound to. An event
+    tells of each, once an hour for the same."""
+
+    REFUSE = "refuse"
+    """Denied, `unbound`. The session goes on where it was."""
+    NOTE = "note"
+    """Let in."""
+    STEP_UP = "step_up"
+    """Denied until the person proves itself anew: the session is bound to that client from then on."""
+    END = "end"
+    """The session ends."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +72,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     strict_replay: bool = True
     """An old token after the grace ends the session; False: only if the client differs, else only the token."""
     binding: frozenset[Trait] = frozenset()
+    """What of the client a browser's session is bound to; empty: nothing."""
+    mismatch: Mismatch = Mismatch.REFUSE
+    """What becomes of a request whose client differs in that."""
     max_depth: int = 8
     """How long a chain of delegations may get."""
     key_lifetime: timedelta = timedelta(days=90)

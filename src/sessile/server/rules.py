@@ -33,7 +33,8 @@ def sentences(policy: Policy) -> list[str]:
         then = rules.replay_strict if policy.strict_replay else rules.replay
         said.append(rules.rotates.format(after=limit(policy.rotate_after), grace=limit(policy.grace), then=then))
     if policy.binding:
-        said.append(rules.bound.format(traits=TEXTS.listing(sorted(policy.binding))))
+        traits = TEXTS.listing([one.replace("_", " ") for one in sorted(policy.binding)])
+        said.append(rules.bound.format(traits=traits, then=rules.mismatch[policy.mismatch]))
     said.append(rules.handed_out.format(key=limit(policy.key_lifetime), depth=policy.max_depth))
     if beyond := beyond_standard(policy):
         said.append(rules.beyond.format(what="; ".join(beyond), reason=policy.reason or rules.no_reason))

@@ -171,7 +171,15 @@ class Rules:
     )
     replay: str = "ends the token, and the session if the client differs"
     replay_strict: str = "ends the session"
-    bound: str = "A session is bound to the client's {traits}."
+    bound: str = "A session is bound to the client's {traits}. {then}"
+    mismatch: Mapping[str, str] = field(
+        default_factory=lambda: words(
+            refuse="Another client is refused, and the session goes on where it was.",
+            note="Another client is let in, and noted.",
+            step_up="In another client the person proves itself anew first.",
+            end="A request of another client ends it.",
+        )
+    )
     handed_out: str = "A key lives {key} at most; a chain of delegations has {depth} links."
     beyond: str = "Beyond SP 800-63B-4: {what}. Reason: {reason}."
     no_reason: str = "none given"

@@ -37,6 +37,7 @@ class Events:
                 "session.revoked": "Session ended",
                 "session.contained": "Session ended after a compromise",
                 "session.replayed": "An old token was used",
+                "session.mismatch": "Session used from another place or browser",
                 "sign_in.failed": "Sign-in failed",
                 "principal.registered": "Account made",
                 "principal.changed": "Account changed",

@@ -16,7 +16,7 @@ from sessile.clock import Clock
 from sessile.errors import Conflict, LimitExceeded, NotFound
 from sessile.kernel.assurance import Method
 from sessile.kernel.containment import Before
-from sessile.kernel.decide import Ancestor, Denied, Snapshot, TokenState, holds, info, is_live
+from sessile.kernel.decide import Ancestor, Denied, Snapshot, TokenState, holds, info, is_live, rebound
 from sessile.kernel.event import (
     SYSTEM,
     Actor,
@@ -232,6 +232,8 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
         session = snapshot.session
         self._supersede(session.id, snapshot.policy, now)
         changed = elevate(session, method, policy=snapshot.policy, now=now)
+        if method is not None:
+            changed = rebound(changed, snapshot.policy, by.client)
         self._put(changed)
         self._tokens[digest] = _Token(session.id, TokenState.CURRENT, now)
         self._forget_old(session.id)

@@ -12,6 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sessile.kernel.event import SYSTEM
 from sessile.kernel.policy import Policy
 from sessile.testing.beginning import Beginning
+from sessile.testing.binding import Binding
 from sessile.testing.clock import ManualClock
 from sessile.testing.containing import Containing
 from sessile.testing.ending import Ending
@@ -49,6 +50,7 @@ class StoreConformance(
     Nearness,
     Races,
     Working,
+    Binding,
 ):
     """Subclass it in a test module and say how a store is made::
 

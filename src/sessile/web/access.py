@@ -178,7 +178,7 @@ class Access:
     async def meet(self, needed: Requirement) -> Active:
         """`require`, with a `Requirement` that was made before."""
         result = self.result
-        below = needed.below_policy and isinstance(result, Denied) and result.reason is Reason.ASSURANCE
+        below = needed.below_policy and isinstance(result, Denied) and result.cure is Cure.STEP_UP
         if needed != NOTHING_MORE and (result or below):
             result = await self.check(needed)
         if not isinstance(result, Active):

@@ -24,7 +24,7 @@ BURST: Final = 60
 EVERY: Final = timedelta(seconds=1)
 """So many tokens at once, and one more each second, from one network: whoever cleans up after a leak has enough."""
 
-_STILL_HELD = frozenset({Reason.UNBOUND, Reason.ASSURANCE})
+_STILL_HELD = frozenset({Reason.UNBOUND, Reason.ASSURANCE, Reason.STALE_AUTHENTICATION})
 """Denials of a token that is its session's own and only lacks something."""
 
 Token = Annotated[str, Form(min_length=1, max_length=4096)]

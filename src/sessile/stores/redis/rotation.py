@@ -13,7 +13,7 @@ import msgspec
 
 from sessile.errors import Conflict, NotFound, StoreUnavailable
 from sessile.kernel.assurance import Method
-from sessile.kernel.decide import Snapshot, TokenState, holds, horizon, is_live
+from sessile.kernel.decide import Snapshot, TokenState, holds, horizon, is_live, rebound
 from sessile.kernel.event import Actor, Event, EventName, changed_event, retired_event
 from sessile.kernel.ids import partition_of
 from sessile.kernel.issue import confirm as confirmed
@@ -95,6 +95,8 @@ async def replace(reach: Reach, presented: bytes, digest: bytes, method: Method 
             reason = denied.reason if denied is not None else Reason.UNKNOWN
             raise Conflict(f"this session cannot go on: {reason}", denied)
         session = elevate(stored.session, method, policy=snapshot.policy, now=found.now)
+        if method is not None:
+            session = rebound(session, snapshot.policy, by.client)
         renewed = superseded(stored, session, digest, snapshot.policy, found.now)
         if await _renew(reach, found, snapshot, stored, renewed):
             break

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sessile.errors import Conflict, NotFound
 from sessile.kernel.assurance import Method
-from sessile.kernel.decide import TokenState, holds, is_live
+from sessile.kernel.decide import TokenState, holds, is_live, rebound
 from sessile.kernel.event import Actor, EventName, changed_event, retired_event
 from sessile.kernel.issue import confirm as confirmed
 from sessile.kernel.issue import elevate
@@ -63,6 +63,8 @@ def replace(tx: Transaction, presented: bytes, digest: bytes, method: Method | N
         reason = denied.reason if denied is not None else Reason.UNKNOWN
         raise Conflict(f"this session cannot go on: {reason}", denied)
     session = elevate(found.session, method, policy=found.snapshot.policy, now=tx.now)
+    if method is not None:
+        session = rebound(session, found.snapshot.policy, by.client)
     sessions.save(tx, found, session)
     sessions.supersede(tx, found, digest)
     tx.announce(f"s:{session.id}")

@@ -26,7 +26,7 @@ PRINCIPAL_COLUMNS = (
     "contained_at",
 )  # fmt: skip
 CHANGING = ("authentications", "last_seen", "expires", "idle", "epoch", "generation", "rotated", "ended", "cause",
-            "ended_by", "contained_since")  # fmt: skip
+            "ended_by", "contained_since", "client")  # fmt: skip
 """What of a session changes in its life."""
 
 _START = datetime(1970, 1, 1, tzinfo=UTC)
