@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+from zxcvbn.matching import L33T_TABLE, enumerate_l33t_subs, relevant_l33t_subtable
 
 from sessile import Client as Device
 from sessile import Method, Policy
 from sessile.factors.throttle import ASKING
 from sessile.server.settings import Mail
-from sessile.server.strength import BURST
+from sessile.server.strength import BURST, readable
 from tests.factors.test_totp import code
 from tests.mail import LINK, Post, link, post, text
 from tests.server.conftest import BROWSER, COOKIE, MINUTE, NEW, PASSWORD, Client, World, is_problem, opened
@@ -432,6 +433,15 @@ async def test_nobody_has_strength_judged_without_end(world: World) -> None:
     assert refused.headers["retry-after"] == "1"
     world.clock.advance(MINUTE)
     assert (await program.post("/api/v1/password/strength", json={"password": ""})).status_code == 200
+
+
+def test_no_password_keeps_the_judge_busy() -> None:
+    """All ways to read letters in disguise are tried: of the first, as it came, there are hundreds."""
+    evil = "4@8({[<369|!1/70$5+%2" * 3
+    ways = [enumerate_l33t_subs(relevant_l33t_subtable(text, L33T_TABLE)) for text in (evil, readable(evil))]
+    assert len(ways[0]) > 100
+    assert len(ways[1]) <= 4
+    assert readable("p@ssw0rd, 1 of 7") == "p@ssw0rd, 1 of 7"
 
 
 @pytest.mark.requirement("63B-4 3.1.1.2-a")

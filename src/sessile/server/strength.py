@@ -17,6 +17,10 @@ BURST: Final = 40
 EVERY: Final = timedelta(seconds=0.5)
 WAITING: Final = 8
 _NETWORKS: Final = 10_000
+_SPELLED: Final = frozenset("4@8({[<369|!1/70$5+%2")
+"""What zxcvbn takes for letters in disguise. It tries all ways to read them, and many different ones together would
+keep it busy for seconds."""
+_READ: Final = 4
 
 
 class Strength:
@@ -55,5 +59,14 @@ class Strength:
 def _score(password: str, words: tuple[str, ...]) -> int:
     from zxcvbn import zxcvbn  # its tables are large, and not every process judges passwords
 
-    looked_at = password[:LOOKED_AT]
+    looked_at = readable(password)
     return 0 if not looked_at else int(zxcvbn(looked_at, user_inputs=list(words), max_length=LOOKED_AT)["score"])
+
+
+def readable(password: str) -> str:
+    """What of a password is looked at: bounded in length, and in how many letters in disguise it has."""
+    looked_at = password[:LOOKED_AT]
+    disguised = dict.fromkeys(char for char in looked_at if char in _SPELLED)
+    for char in list(disguised)[_READ:]:
+        looked_at = looked_at.replace(char, "\N{REPLACEMENT CHARACTER}")
+    return looked_at
