@@ -51,6 +51,7 @@ from webauthn.helpers.structs import (
 
 from sessile.errors import Conflict, SessileError
 from sessile.factors.enrolled import Factor, Factors, Record, Stored
+from sessile.factors.throttle import SESSION
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import Actor, Event, EventName, actor_of
@@ -214,22 +215,30 @@ class Passkeys:
 
     async def sign_in(
         self, credential: Mapping[str, Any], browser: str, *, client: Client | None = None,
-        replaces: Active | None = None,
+        replaces: Active | None = None, device: str | None = None,
     ) -> Issued:  # fmt: skip
         """Begin a browser session for whoever shows a passkey, without a name.
 
         Status and epoch are read before the signature is looked at: a disabling in between wins.
 
         Raises:
-            PasskeyRefused. Throttled. LimitExceeded: the policy's number of sessions is reached. StoreUnavailable.
+            PasskeyRefused. Throttled: `device` (`Throttle.new_device`) is a way in all the same.
+            LimitExceeded: the policy's number of sessions is reached. StoreUnavailable.
             Conflict: the passkey is right, and signing in is locked by an operator.
         """
-        throttle = self._factors.throttle
-        tries = await throttle.knock(client) if throttle is not None else None
-        shown, challenge, origin = self._read(credential)
+        throttle, tries = self._factors.throttle, None
+        try:
+            shown, challenge, origin = self._read(credential)
+        except PasskeyRefused:
+            if throttle is not None:
+                await throttle.knock(None, client=client)
+            raise
+        person = await self._whose(shown.raw_id)
+        if throttle is not None:
+            lane = throttle.device_id(device, person.uid) if person is not None else None
+            tries = await throttle.knock(person.uid if person is not None else None, client=client, lane=lane)
         if origin is None or not await self._spend(challenge, "sign_in", browser):
             raise PasskeyRefused(_REFUSED)
-        person = await self._whose(shown.raw_id)
         if person is None:
             await self._authority.store.record(
                 Event(
@@ -275,7 +284,7 @@ class Passkeys:
             PasskeyRefused. Throttled. Conflict: the session is over, or no person's; `denied` says why.
         """
         uid, session, throttle = _own(active), active.session, self._factors.throttle
-        tries = await throttle.knock(client) if throttle is not None else None
+        tries = await throttle.knock(uid, client=client, lane=SESSION) if throttle is not None else None
         by = actor_of(active, client)
         try:
             shown, challenge, origin = self._read(credential)

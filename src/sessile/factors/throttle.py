@@ -111,10 +111,16 @@ class Throttle:
                 limits["tried"] = _limit(self._key("tried bucket", bucket), TRIED)
         return await self._count(limits, kind, whom if known else None, client)
 
-    async def knock(self, client: Client | None) -> Attempt:
-        """Count a try at what cannot be guessed, a signature: only so that nobody makes us verify without end. No
-        account has a limit of it, or whoever knows a passkey's id could switch it off. Raises Throttled."""
-        return await self._count(self._of_strangers(client), "passkey", None, client)
+    async def knock(self, uid: str | None, *, client: Client | None = None, lane: str | None = None) -> Attempt:
+        """Count a try at what cannot be guessed, a signature: only so that nobody makes us verify without end. Nothing
+        is ever off for it, or whoever knows a passkey's id could switch it off. `lane`: as for `count`; what has one
+        waits for no stranger. Raises Throttled.
+        """
+        if uid is not None and lane is not None:
+            limits = {"lane": _limit(self._key("lane", "passkey", uid, lane), LANE)}
+        else:
+            limits = self._of_strangers(client)
+        return await self._count(limits, "passkey", None, client)
 
     async def ask(self, kind: str, whom: str, client: Client | None = None) -> None:
         """Count something that is asked for and not guessed, such as a mail: nothing is off in the end.

@@ -66,7 +66,7 @@ async def begin_by_passkey(
     """Begin a browser session for whoever shows a passkey; no name is needed. See `POST /session`."""
     issued = await server.passkeys.sign_in(
         body.credential, shown_presession(request, server) or "", client=here.client,
-        replaces=await here.replaceable(),
+        replaces=await here.replaceable(), device=shown_device(request, server),
     )  # fmt: skip
     here.sign_in(issued)
     await keep_device(request, response, server, issued)

@@ -92,8 +92,9 @@ async def sign_in_by_passkey(request: Request, server: Ours, here: CurrentAccess
         return _form(request, server, status=403, error=TEXTS.login.refused)
     try:
         issued = await server.passkeys.sign_in(
-            credential_of(form), browser, client=here.client, replaces=await here.replaceable()
-        )
+            credential_of(form), browser, client=here.client, replaces=await here.replaceable(),
+            device=shown_device(request, server),
+        )  # fmt: skip
     except PasskeyRefused:
         response = _form(request, server, status=401, passkey_error=TEXTS.passkey.refused)
         response.raw_headers.append(bearer_challenge())
