@@ -175,7 +175,7 @@ async def test_an_operator_acts_as_a_person_in_its_browser(world: World) -> None
     alice = await world.signed_in("alice")
     listed = [one for one in (await alice.get("/api/v1/sessions")).json()["items"] if one["kind"] == "delegated"]
     assert [one["id"] for one in listed] == [me["id"]]
-    assert "ticket 7" in (await alice.get("/account")).text
+    assert "olivia acts as alice: ticket 7" in (await alice.get("/account")).text
     assert (await alice.delete(f"/api/v1/sessions/{me['id']}")).status_code == 200
     is_problem(await olivia.get("/api/v1/session"), 401, "revoked")
     is_problem(await alice.post("/api/v1/impersonations", json={"principal": "olivia", "cause": "x"}), 403)

@@ -272,6 +272,7 @@ def info(snapshot: Snapshot, now: datetime) -> SessionInfo:
         expires=expires_at(session, policy), scopes=session.scopes, client=session.client, label=session.label,
         ended=session.ended, cause=session.cause, ended_by=session.ended_by, live=denied is None,
         reason=None if denied is None else denied.reason, chain=chain_of(snapshot), rotated_out=session.rotated_out,
+        impersonation=session.impersonation,
     )  # fmt: skip
 
 

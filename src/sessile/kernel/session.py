@@ -202,3 +202,5 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The names of `Session.acts_for`."""
     rotated_out: bool = False
     """See `Session.rotated_out`."""
+    impersonation: bool = False
+    """See `Session.impersonation`."""

@@ -145,6 +145,7 @@ class SessionWords:
     sign_out: str = "Sign out"
     end_label: str = "End {label}"
     unnamed: str = "Unknown device"
+    impersonation: str = "{operator} acts as {principal}: {cause}"
     last_active: str = "Last active"
     signed_in: str = "Signed in"
     handed_out: str = "Handed out"

@@ -100,6 +100,11 @@ class Wording(Texts):
 
     def session_name(self, session: SessionInfo) -> str:
         """Its label, or its device's, or who acts by it."""
+        if session.impersonation:
+            operator = session.chain[-1] if session.chain else ""
+            return self.session.impersonation.format(
+                operator=operator, principal=session.principal, cause=session.label
+            )
         named = session.label or session.client.label
         return named or (
             self.session.unnamed if session.kind == "browser" else session.principal or self.session.unnamed
