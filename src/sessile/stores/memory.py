@@ -20,7 +20,6 @@ from sessile.kernel.decide import Ancestor, Denied, Snapshot, TokenState, holds,
 from sessile.kernel.event import (
     SYSTEM,
     Actor,
-    Event,
     EventName,
     actor_in,
     begun_event,
@@ -38,7 +37,7 @@ from sessile.kernel.trace import shown
 from sessile.near import NearCache
 from sessile.stores.containing import before, cut_of, widened
 from sessile.stores.memory_directory import page
-from sessile.stores.memory_erasing import deletion, erased_containment, erased_events, erased_session
+from sessile.stores.memory_erasing import deletion, erased_containment, erased_event, erased_events, erased_session
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.memory_noticing import MemoryNotices
@@ -405,16 +404,11 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
             self._data.pop(session.id, None)
         self._principals[uid] = msgspec.structs.replace(principal, name=ERASED, purpose="")
         self._mails = {id: mail for id, mail in self._mails.items() if mail[1].uid != uid}
+        self._forget_uses({event.session for event in self._events if event.uid == uid})
         self._containments = {id: erased_containment(one, principal.name) for id, one in self._containments.items()}
         self._events[:], count, others = erased_events(self._events, uid, principal.name, deleted)
         if count or named or principal.name != ERASED:
-            self._append(
-                Event(
-                    name=EventName.PRINCIPAL_ERASED, principal=ERASED, uid=uid, by=by, cause=cause,
-                    details={"sessions": len(named), "others": others},
-                ),
-                now,
-            )  # fmt: skip
+            self._append(erased_event(uid, cause, by, len(named), others), now)
         return Erased(uid, len(named), count, now)
 
     # -- looking ------------------------------------------------------------------------------------------------

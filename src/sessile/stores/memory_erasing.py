@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from sessile.kernel.event import Event, EventName
+from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.personal import NAMED, apart, whole
 from sessile.kernel.principal import ERASED
 from sessile.kernel.session import Client, Session
@@ -56,3 +56,11 @@ def erased_containment(contained: Contained, name: str) -> Contained:
 def deletion(events: Sequence[Event], uid: str) -> Event:
     """The event of the deletion of a principal that is deleted."""
     return next(e for e in reversed(events) if e.uid == uid and e.name is EventName.PRINCIPAL_DELETED)
+
+
+def erased_event(uid: str, cause: str, by: Actor, sessions: int, others: list[str]) -> Event:
+    """An erasure, and the numbers of the events that named the person by its name only."""
+    return Event(
+        name=EventName.PRINCIPAL_ERASED, principal=ERASED, uid=uid, by=by, cause=cause,
+        details={"sessions": sessions, "others": others},
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -40,6 +40,11 @@ class MemoryNotices(MemoryDirectory):
         before = self._traces.get(key)
         self._traces[key] = trace if before is None else merged(before, trace)
         return before is None
+
+    def _forget_uses(self, sessions: Collection[str | None]) -> None:
+        """From where tokens of these sessions were used."""
+        kept = (one for one in self._traces.values() if one.kind is not TraceKind.USE or one.subject not in sessions)
+        self._traces = {_key(one): one for one in kept}
 
     async def traces(
         self, *, kind: TraceKind, subjects: Sequence[str] | None = None, what: Sequence[str] | None = None,

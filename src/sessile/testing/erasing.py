@@ -11,6 +11,8 @@ from sessile.kernel.containment import EVER
 from sessile.kernel.event import SYSTEM, Actor, Event, EventName
 from sessile.kernel.principal import Status
 from sessile.kernel.session import Client
+from sessile.kernel.trace import Trace, TraceKind
+from sessile.stores.noticing import Noticed
 from sessile.stores.protocol import Credential, End, Verified
 from sessile.testing.world import SECOND, Holder, World, pages
 
@@ -35,6 +37,9 @@ class Erasing:
         alice, bob = await world.person(purpose="alice of sales"), await world.person("bob")
         held = await world.sign_in(alice, client=CLIENT, label="her own phone")
         assert await store.write_data(held.id, 0, b'{"cart":"alice"}')
+        now = world.clock.now()
+        used = Trace(subject=held.id, kind=TraceKind.USE, what="192.0.2.7", how="alices-laptop", first=now, last=now)
+        await store.notice([Noticed(used)])
         other = await world.sign_in(bob, client=Client(ip="198.51.100.1"))
         await store.record(
             Event(name=EventName.FACTOR_ADDED, principal="alice", uid=alice.uid, details={"called": "her own phone"})
@@ -61,6 +66,7 @@ class Erasing:
         shown += [await store.session(one.id) for one in held]
         shown += [await store.read_data(one.id) for one in held]
         shown += [(await store.read(one.digest)) for one in held]
+        shown += await store.traces(kind=TraceKind.USE)
         contained = await store.containment("cnt_1")
         shown += [contained.cut, contained.report] if contained else []
         return [trace for trace in TRACES for one in shown if trace in str(one)]

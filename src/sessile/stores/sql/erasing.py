@@ -20,6 +20,7 @@ from sessile.stores.sql.transaction import Transaction
 
 _OTHERS = 1_000
 """How many events one event of an erasure names."""
+_ITS_SESSIONS = "SELECT session FROM event WHERE uid = ? AND session IS NOT NULL"
 
 
 def erase(tx: Transaction, uid: str, cause: str, by: Actor, sessions: int = 0) -> tuple[Erased, Principal]:
@@ -35,6 +36,8 @@ def erase(tx: Transaction, uid: str, cause: str, by: Actor, sessions: int = 0) -
     after = msgspec.structs.replace(found, name=ERASED, purpose="")
     save_principal(tx, after)
     tx.change("DELETE FROM mail WHERE uid = ?", uid)
+    # Where its tokens were used from.
+    tx.change(f"DELETE FROM trace WHERE kind = 'use' AND subject IN ({_ITS_SESSIONS})", uid)  # noqa: S608
     _containments(tx, found.name)
     return Erased(uid, sessions, _events(tx, found, deleted[0], sessions, cause, by), tx.now), after
 
