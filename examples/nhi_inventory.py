@@ -87,18 +87,20 @@ def make_app(authority: Authority, password: str, vendor: Vendor) -> FastAPI:
         return page(request, "Agents and services", bullets(items, "None."), ADD, MORE)
 
     def described(item: Item) -> Markup:
-        said = paragraph(f"{item.principal}: {item.purpose or 'no purpose'}; answers for it: {item.owner or 'nobody'}")
+        said = Markup("<h2>{}</h2>").format(item.principal)
+        said += paragraph(f"Purpose: {item.purpose or 'none'}. Answers for it: {item.owner or 'nobody'}.")
         said += Markup("").join(held(one) for one in item.held)
         if item.delegations:
-            said += paragraph(f"{item.delegations} delegated")
+            said += paragraph(f"Delegations that act now: {item.delegations}.")
         for one in item.findings:
-            said += Markup("<p><strong>{}</strong> {}. Cure: <code>{}</code></p>").format(one.risk, one.says, one.cure)
+            said += Markup("<p><strong>{}</strong> {}. Cure: {}.</p>").format(one.risk, one.says, one.cure)
         return said
 
     def held(one: Held) -> Markup:
-        used = f"used {one.last_used:%Y-%m-%d %H:%M}" if one.last_used else "never used"
+        used = f"last used {one.last_used:%Y-%m-%d %H:%M}" if one.last_used else "never used"
         state = "rotated out, counts until" if one.rotated_out else "ends"
-        said = f"{one.kind.value} {one.label}, by {one.handed_out_by}; {used}; {state} {one.expires:%Y-%m-%d %H:%M}"
+        until = f"{state} {one.expires:%Y-%m-%d %H:%M}"
+        said = f"{one.kind.value.title()} «{one.label}», by {one.handed_out_by}: {used}, {until}."
         can = one.kind.value == "key" and not one.rotated_out
         return paragraph(said) + (ROTATE.format(one.id, one.label) if can else Markup())
 
