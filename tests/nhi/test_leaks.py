@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from contextlib import AsyncExitStack
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.authority.asking import reasons
+from tests.program import Program
 from tests.server.conftest import Client, World, is_problem, opened
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -113,3 +115,8 @@ async def test_who_ends_a_found_key_is_told_to_operators_too(tmp_path: Path) -> 
             key.active.session.id, "its holder", alice.active.session.id,
         )  # fmt: skip
         is_problem(await post(anybody, []), 404)
+    program = Program(tmp_path)
+    listed = await asyncio.to_thread(program.items, "key", "leaks", "--since", "36500d")
+    assert [each["session"] for each in listed] == [one.session]
+    said = await asyncio.to_thread(program.ok, "key", "leaks", "--since", "36500d")
+    assert f"sessile contain --session {one.origin} --dry-run" in said

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from sessile.authority import Authority
@@ -193,6 +194,23 @@ def _worth(held: Holding | None) -> str:
     if held.session is None:
         return "a token that this database does not know"
     return f"{'LIVE' if held.live else 'over'}: {held.session}, {held.kind} of {held.principal or 'nobody'}"
+
+
+@command(app, "leaks")
+async def leaks(
+    cli: Cli, since: Annotated[str, typer.Option(metavar="30d", help="Reported in so long.")] = "30d"
+) -> None:
+    """List tokens that were found in the open: all have ended. What handed each out may be in the wrong hands, too."""
+    async with cli.authority() as authority:
+        found = await authority.leaks(since=authority.clock.now() - duration(since))
+    if cli.json:
+        cli.emit({"items": [msgspec.to_builtins(one) for one in found], "next": None})
+        return
+    for one in found:
+        what = f"{one.kind} of {one.principal or 'nobody'}" if one.kind is not None else "over for long"
+        cli.say(clean(f"{local(one.at)}  {one.session}, {what}: {one.where}, by {one.reporter}"))
+        if one.origin is not None:
+            cli.say(f"  if it was not lost by accident: sessile contain --session {one.origin} --dry-run")
 
 
 @command(app, "revoke")
