@@ -20,6 +20,7 @@ from urllib.parse import quote
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from sessile import Authority, Policy
 from sessile.asgi import CookieSpec, SessileMiddleware
@@ -33,6 +34,7 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.session import SessionKind
 from sessile.kernel.token import TokenKind, digest, new_token
 from sessile.stores.postgres import PostgresStore
+from sessile.stores.postgres.address import is_majority, parse
 from sessile.stores.protocol import End
 from tests.conftest import need
 from tests.engines import Postgres, free_port, new_postgres
@@ -86,6 +88,34 @@ async def answered(authority: Authority, token: str) -> Active | Denied:
             if not isinstance(found, Denied) or found.reason is not Reason.UNAVAILABLE:
                 return found
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("names", "majority"),
+    [
+        ("ANY 1 (two, three)", True), ("any 1(two,three)", True), ('ANY 1 ("two", "three")', True), ("two", True),
+        ("FIRST 2 (two, three, four)", True), ("2 (two, three, four, five)", True), ("ANY 1 (two, three, four)", False),
+        ("two, three", True), ("two, three, four", False), ("", False), ("*", False), ("ANY 1 (*)", False),
+    ],
+)  # fmt: skip
+async def test_what_makes_a_majority(names: str, majority: bool) -> None:
+    """Review 2: of any two that acknowledge, the primary counted, one belongs to both."""
+    assert is_majority(names) is majority
+
+
+async def test_of_several_hosts_one_is_used_at_a_time() -> None:
+    address = parse("postgresql://u:hunter2@one:5433,two:5434/db?reach=quorum&schema=s&target_session_attrs=primary")
+    assert (address.quorum, address.schema, address.hosts) == (True, "s", 2)
+    assert "hunter2" not in f"{address!r}{address.shown}"
+    used = []
+    for _ in range(3):
+        used.append(conninfo_to_dict(address.main))
+        address.turn()
+    assert [(each["host"], each["port"]) for each in used] == [("one", "5433"), ("two", "5434"), ("one", "5433")]
+    assert {each["target_session_attrs"] for each in used} == {"primary"}, "what the URL says counts"
+    assert conninfo_to_dict(parse("postgresql://one/db").main)["target_session_attrs"] == "read-write"
+    with pytest.raises(ValueError, match="ports"):
+        parse("postgresql://one:1,two:2,three:3/db?host=a,b")
 
 
 async def test_no_check_on_another_node_is_active_after_a_revocation_returned(url: str) -> None:
