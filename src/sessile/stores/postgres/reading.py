@@ -98,7 +98,11 @@ def above(text: str | None) -> Iterator[Row]:
 def _columns(names: tuple[str, ...], row: dict[str, Any]) -> Iterator[Any]:
     for name in names:
         value = row.get(name)
-        yield bytes.fromhex(value[2:]) if name in _BYTES and value is not None else value
+        if name in _BYTES and value is not None:
+            if not value.startswith("\\x"):
+                raise StoreUnavailable("PostgreSQL writes bytes in another form: set bytea_output = hex")
+            value = bytes.fromhex(value[2:])
+        yield value
 
 
 class Readers:
@@ -252,7 +256,7 @@ class _Line:
             if address.pooled:
                 return cls(connection, True, "", None)
             # One plan for all tokens, and none that is compiled first: that takes longer than it runs.
-            await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
+            await connection.execute("SET plan_cache_mode = force_generic_plan; SET jit = off; SET bytea_output = hex")
             for question in questions:
                 prepare = b"PREPARE %s (%s) AS %s" % (question.name, question.types.encode(), question.direct)
                 await connection.execute(prepare)
