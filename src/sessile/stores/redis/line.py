@@ -121,6 +121,8 @@ class Line:
             self._servers.only(self.address, wire.identity)
             await self._arrival(arrived)
             return
+        if self.partitions:
+            raise StoreUnavailable(f"{self.address[0]}:{self.address[1]} takes no write for any of its partitions")
 
     def _expect(self, partition: str) -> tuple[bytes, asyncio.Future[None]]:
         self._number += 1
