@@ -157,6 +157,7 @@ async def test_one_address_that_fails_keeps_no_other_from_hearing(mailed: Mailed
     assert await subjects_after(mailed, changed) == [("second@example.org", "Your password was changed")]
     await mailed.round()
     assert len(mailed.post.mails) == 1, "not before its time"
+    assert "\nsessile_mails_waiting 1\n" in (await (await mailed.client()).get("/metrics")).text
     mailed.post.refuse.clear()
     mailed.clock.advance(FIRST_RETRY)
     await mailed.round()

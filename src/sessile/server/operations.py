@@ -77,6 +77,9 @@ async def metrics(server: Ours) -> Response:
             f"# TYPE sessile_{name}{total} {kind}",
             f"sessile_{name}{total} {counts.get(name, 0)}",
         ]
+    waiting = await server.authority.store.waiting_mails()
+    lines += ["# HELP sessile_mails_waiting Mails that are still to be handed to the mail server.",
+              "# TYPE sessile_mails_waiting gauge", f"sessile_mails_waiting {waiting}"]  # fmt: skip
     lines += ["# HELP sessile_leases Credentials in other systems whose end is not confirmed.",
               "# TYPE sessile_leases gauge"]  # fmt: skip
     # Pending: known to be over, and being ended. Overdue: for longer than it may last; alert on it.
