@@ -191,3 +191,22 @@ async def test_addresses_are_given_when_somebody_is_added(empty: Program) -> Non
     empty.fails(2, "user", "add", "bob", "--password-stdin", "--email", "nonsense", input=NEW + "\n")
     assert empty.ok("audit", "tail", "--json").count('"address.added"') == 2
     empty.fails(1, "user", "show", "bob")
+
+
+async def test_what_waits_is_listed(sessile: Program) -> None:
+    """Approvals and parked work, by what they are called; what they say is their people's."""
+    async with Authority(f"sqlite:///{sessile.database}", create=False) as authority:
+        alice = await authority.begin("alice", method="password")
+        asked = await authority.ask_approval(alice.active, "pay out", {"amount": "secret"}, assurance=1)
+        parked = await authority.park(alice.token, "a letter", "secret")
+        await authority.approve((await authority.begin("olga", method="password")).active, asked.id)
+    shown = sessile.ok("sessions", "waiting")
+    assert "secret" not in shown
+    found = {one["id"]: one for one in sessile.items("sessions", "waiting", "--principal", "alice")}
+    assert (found[asked.id]["principal"], found[asked.id]["giver"], found[asked.id]["state"]) == (
+        "alice",
+        "olga",
+        "given",
+    )
+    assert (found[parked.id]["kind"], found[parked.id]["name"]) == ("parked", "a letter")
+    assert sessile.items("sessions", "waiting", "--principal", "olga") == []
