@@ -136,7 +136,7 @@ async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[
         for engine in (sqlite, *found):
             waits = await asyncio.to_thread(engines.measure_waits, engine, 6 if quick else 30)
             lines += _waits(waits)
-        every, many, turns = (20_000, 2_000, 5) if quick else (1_000_000, 100_000, 15)
+        every, many, turns = (20_000, 2_000, 15) if quick else (1_000_000, 100_000, 15)
         lines += _crowd(await engines.sqlite_crowd(folder, every, many, turns))
         for engine in found:
             if isinstance(engine.server, engines.Postgres):
