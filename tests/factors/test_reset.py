@@ -119,7 +119,7 @@ async def test_a_link_is_stored_as_a_digest_alone(world: World) -> None:
     assert len(secret.partition(".")[2]) == 43, "256 bits"
 
 
-@pytest.mark.requirement("CS-FP-2")
+@pytest.mark.requirement("CS-FP-2", "63B-4 4.2.1.2-a")
 async def test_a_link_lives_for_a_quarter_of_an_hour(world: World) -> None:
     await world.person()
     assert LIVES[Purpose.PASSWORD] == timedelta(minutes=15)

@@ -268,6 +268,7 @@ async def test_a_second_factor_is_asked_for_and_a_recovery_code_is_replaced(mail
 # -- by program -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("63B-4 3.1.3.1-a", "ASVS V6.3.6")
 async def test_by_program_a_link_works_once(mailed: Mailed) -> None:
     await mailed.alice()
     secret = (await mailed.asked()).removeprefix("/reset/")
