@@ -221,6 +221,16 @@ class SyncAuthority:
     principal = waits(Authority.principal, "authority")
     register = waits(Authority.register, "authority")
     set_policy = waits(Authority.set_policy, "authority")
+    park = waits(Authority.park, "authority")
+    parked = waits(Authority.parked, "authority")
+    resume = waits(Authority.resume, "authority")
+    drop = waits(Authority.drop, "authority")
+    ask_approval = waits(Authority.ask_approval, "authority")
+    approvals = waits(Authority.approvals, "authority")
+    approval = waits(Authority.approval, "authority")
+    approve = waits(Authority.approve, "authority")
+    refuse = waits(Authority.refuse, "authority")
+    use_approval = waits(Authority.use_approval, "authority")
 
     def _after_fork(self) -> None:
         """Closed, as far as this process knows: the next call opens it on a loop of its own. What was counted in the

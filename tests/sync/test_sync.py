@@ -68,6 +68,18 @@ def test_each_operation_is_waited_for(authority: SyncAuthority) -> None:
     assert authority.check(successor.token)
 
 
+def test_work_waits_and_is_approved(authority: SyncAuthority) -> None:
+    token = authority.begin("alice", method="password").token
+    parked = authority.park(token, "a letter", {"to": "bob"})
+    alice = authority.begin("alice", method="password").active
+    assert [work.id for work in authority.parked(alice)] == [parked.id]
+    assert authority.resume(alice, parked.id, dict) == {"to": "bob"}
+    asked = authority.ask_approval(alice, "pay out", 5, assurance=1)
+    authority.approve(authority.begin("bob", method="password").active, asked.id)
+    assert authority.use_approval(alice, asked.id, int) == 5
+    assert list(authority.approvals()) == []
+
+
 def test_what_is_raised_in_a_fence_comes_out_of_it(authority: SyncAuthority) -> None:
     def wrong() -> None:
         with authority.sign_in("alice") as attempt:
