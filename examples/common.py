@@ -15,10 +15,11 @@ from typing import Annotated
 
 import uvicorn
 from fastapi import FastAPI, Form, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 
-from sessile import Authority, Conflict, Cure, LimitExceeded, NotFound, Reason, Refused, Session
+from sessile import Authority, Conflict, Cure, LimitExceeded, NotFound, Reason, Refused, SessileError, Session
 from sessile.asgi import Live
 from sessile.factors.password import Passwords, SignInFailed
 from sessile.factors.throttle import Throttle
@@ -135,25 +136,23 @@ def application(
     app.add_middleware(SessileMiddleware, authority=authority)
     app.mount("/session", Live())
 
-    @app.exception_handler(AccessDenied)
-    @app.exception_handler(Refused)
-    async def lead(request: Request, error: AccessDenied | Refused) -> Response:
-        """To where it can be cured. What is no person, the middleware answers: with a problem in JSON."""
+    @app.exception_handler(SessileError)
+    async def lead(request: Request, error: SessileError) -> Response:
+        """To where it can be cured, or in words. Who is no person is answered by the middleware, in JSON."""
         access = request.scope["sessile"]
         if access.bearer:
             raise error
-        if error.denied.cure is Cure.SIGN_IN:
+        cure = error.denied.cure if isinstance(error, (AccessDenied, Refused)) else Cure.NONE
+        if isinstance(error, AccessDenied) and cure is Cure.SIGN_IN:
             return redirect(f"/login?why={error.denied.reason}")
-        if error.denied.cure is Cure.STEP_UP:
+        if cure is Cure.STEP_UP:
             return redirect("/step-up")
         said = access.problem(error)
         return page(request, said.title, paragraph(said.detail, "alert"), status=said.status)
 
-    @app.exception_handler(NotFound)
-    @app.exception_handler(Conflict)
-    async def gone(request: Request, error: NotFound | Conflict) -> Response:
-        status = 404 if isinstance(error, NotFound) else 409
-        return page(request, "Not any more", paragraph(error, "alert"), status=status)
+    @app.exception_handler(RequestValidationError)
+    async def unreadable(request: Request, error: RequestValidationError) -> Response:
+        return page(request, "Not understood", paragraph("Go back, and look at what you typed.", "alert"), status=422)
 
     def login_page(request: Request, said: str = "", status: int = 200) -> Response:
         return page(request, "Sign in", *([paragraph(said, "alert")] if said else []), LOGIN, status=status)

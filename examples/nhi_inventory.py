@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from common import application, bullets, page, paragraph, redirect, start
-from fastapi import FastAPI, Form, Request
+from fastapi import FastAPI, Form, Path, Request
 from fastapi.responses import Response
 from markupsafe import Markup
 
@@ -27,8 +27,10 @@ from sessile.nhi.leases import Leases
 
 OVERLAP = timedelta(hours=1)
 """For so long a rotated key counts beside the new one, until the service has it."""
+Name = Annotated[str, Form(pattern="^(service|agent):[a-z0-9]{1,40}$")]
+Id = Annotated[str, Path(pattern="^ses_[0-9a-z]{27}$")]
 ADD = Markup("""<h2>Hand out</h2><form method="post" action="/hand-out">
-<label>To <input name="owner" value="service:ci" pattern="(service|agent):[a-z0-9-]+" required></label>
+<label>To <input name="owner" value="service:ci" pattern="(service|agent):[a-z0-9]+" required></label>
 <button name="what" value="key">A key to read, for 30 days</button>
 <button name="what" value="lease">A lease at the vendor</button>
 <button name="what" value="delegation">A delegation, which dies with this session</button></form>""")
@@ -106,7 +108,10 @@ def make_app(authority: Authority, password: str, vendor: Vendor) -> FastAPI:
 
     @app.post("/hand-out")
     async def hand_out(
-        request: Request, active: CurrentActive, owner: Annotated[str, Form()], what: Annotated[str, Form()]
+        request: Request,
+        active: CurrentActive,
+        owner: Name,
+        what: Annotated[str, Form()],
     ) -> Response:
         if what == "key":
             key = await authority.mint_key(
@@ -126,7 +131,7 @@ def make_app(authority: Authority, password: str, vendor: Vendor) -> FastAPI:
         return page(request, "Handed out", said, MORE)
 
     @app.post("/keys/{id}/rotate")
-    async def rotate(request: Request, active: CurrentActive, id: str) -> Response:
+    async def rotate(request: Request, active: CurrentActive, id: Id) -> Response:
         return shown(request, (await authority.rotate_key(active, id, overlap=OVERLAP)).token)
 
     @app.get("/sessions")
@@ -148,7 +153,7 @@ def make_app(authority: Authority, password: str, vendor: Vendor) -> FastAPI:
         request: Request,
         session: Annotated[Session, require(fresh=timedelta(minutes=5))],
         active: CurrentActive,
-        id: str,
+        id: Id,
     ) -> Response:
         if (await authority.session(id)).principal != session.principal:
             raise NotFound(f"no session {id} of yours")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from fastapi import FastAPI
 
 from sessile import Authority
+from tests.program import environment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PASSWORD = "orange boats at noon"
@@ -75,3 +78,26 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
 
 async def sign_in(browser: httpx.AsyncClient, name: str) -> httpx.Response:
     return await browser.post("/login", data={"username": name, "password": PASSWORD})
+
+
+@contextmanager
+def started(name: str, folder: Path, *arguments: str) -> Iterator[tuple[str, str]]:
+    """`python examples/NAME.py …`; where it answers, and the password it says."""
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / f"{name}.py", *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        said = re.match(r"(http://localhost:\d+) .* / (\S+): ", line)
+        assert said, (line, process.communicate(timeout=10)[1] if not line else "")
+        yield said[1], said[2]
+    finally:
+        process.terminate()
+        _, complaints = process.communicate(timeout=30)
+    assert complaints == ""

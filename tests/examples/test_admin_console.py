@@ -1,63 +1,73 @@
-"""The admin console on two nodes with a real Valkey between them."""
+"""The admin console as two processes with a real Valkey between them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from types import ModuleType
 
 import httpx
 import pytest
 
-from sessile import Authority
-from tests.engines_redis import server, valkey_binary
-from tests.examples.conftest import PASSWORD, opened, sign_in
+from tests.engines_redis import free_port, server, valkey_binary
+from tests.examples.conftest import started
 
-KEY = bytes(range(32))
+
+class Jar:
+    """A browser's cookie on http://localhost: browsers trust it there, httpx's own jar does not."""
+
+    cookie = ""
+
+    def send(self, request: httpx.Request) -> None:
+        request.headers["Cookie"] = self.cookie
+
+    def take(self, answer: httpx.Response) -> None:
+        for one in answer.headers.get_list("set-cookie"):
+            self.cookie = one.partition(";")[0]
+
+
+class Node:
+    def __init__(self, stack: ExitStack, url: str, password: str) -> None:
+        self.stack, self.url, self.password = stack, url, password
+
+    def signed_in(self, name: str) -> httpx.Client:
+        jar = Jar()
+        hooks: dict[str, list[Callable[..., None]]] = {"request": [jar.send], "response": [jar.take]}
+        browser = httpx.Client(base_url=self.url, event_hooks=hooks, follow_redirects=True, timeout=30)
+        self.stack.enter_context(browser)
+        browser.headers["Sec-Fetch-Site"] = "same-origin"
+        self.sign_in(browser, name)
+        return browser
+
+    def sign_in(self, browser: httpx.Client, name: str) -> httpx.Response:
+        return browser.post("/login", data={"username": name, "password": self.password})
 
 
 @pytest.fixture
-async def nodes(
-    example: Callable[[str], ModuleType], tmp_path: Path
-) -> AsyncIterator[tuple[Callable[[], httpx.AsyncClient], ...]]:
-    """Two of them, each with an authority of its own; they make browsers."""
-    module = example("admin_console")
-    with server(valkey_binary(), tmp_path / "engine") as engine:
-        async with AsyncExitStack() as stack:
-            apps = [
-                module.make_app(
-                    Authority(f"{engine.url}/0", directory=f"sqlite:///{tmp_path}/directory.db", policy=module.POLICY),
-                    PASSWORD,
-                    KEY,
-                    node,
-                )
-                for node in ("one", "two")
-            ]
-            yield tuple([await stack.enter_async_context(opened(app)) for app in apps])
+def nodes(tmp_path: Path) -> Iterator[list[Node]]:
+    with ExitStack() as stack:
+        engine = stack.enter_context(server(valkey_binary(), tmp_path / "engine", "--appendonly", "yes"))
+        options = [("admin_console", tmp_path, f"{engine.url}/0", "--port", str(free_port())) for _ in range(2)]
+        yield [Node(stack, *stack.enter_context(started(*one))) for one in options]
 
 
 @pytest.mark.requirement("ASVS V7.4.2", "ASVS V7.4.5")
-async def test_who_is_disabled_at_one_node_is_out_at_the_other(
-    nodes: tuple[Callable[[], httpx.AsyncClient], ...],
-) -> None:
+def test_who_is_disabled_at_one_node_is_out_at_the_other(nodes: list[Node]) -> None:
     one, two = nodes
-    olga, carol, dan = one(), two(), two()
-    await sign_in(olga, "olga")
-    for browser, name in ((carol, "carol"), (dan, "dan")):
-        assert "Your consoles" in (await sign_in(browser, name)).text
+    olga, carol, dan = one.signed_in("olga"), two.signed_in("carol"), two.signed_in("dan")
+    for browser in (carol, dan):
         for _ in range(3):  # answered from this node's memory by now
-            assert (await browser.get("/")).url.path == "/"
-    assert (await carol.post("/people/dan/disable", data={"cause": "spite"})).status_code == 403
+            assert "Your consoles" in browser.get("/").text
+    assert carol.post("/people/dan/disable", data={"cause": "spite"}).status_code == 403
 
-    receipt = await olga.post("/people/carol/disable", data={"cause": "left the company"})
+    receipt = olga.post("/people/carol/disable", data={"cause": "left the company"})
     assert "carol is out" in receipt.text
-    out = await carol.get("/")  # the very next request
+    out = carol.get("/")  # the very next request
     assert (out.status_code, "This account is disabled" in out.text) == (401, True)
-    assert (await sign_in(carol, "carol")).status_code == 401
-    assert (await dan.get("/")).url.path == "/"
+    assert two.sign_in(carol, "carol").status_code == 401
+    assert "Your consoles" in dan.get("/").text
 
-    assert "carol: disabled, 0 live" in (await olga.get("/")).text
-    await olga.post("/people/carol/enable")
-    assert (await carol.get("/")).url.path == "/login"  # what had ended stays ended
-    assert "Your consoles" in (await sign_in(carol, "carol")).text
+    assert "carol: disabled, 0 live" in olga.get("/").text
+    olga.post("/people/carol/enable")
+    assert carol.get("/").url.path == "/login"  # what had ended stays ended
+    assert "Your consoles" in two.sign_in(carol, "carol").text

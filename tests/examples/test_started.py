@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +11,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
 from tests.engines_redis import free_port, server, valkey_binary
-from tests.examples.conftest import EXAMPLES
-from tests.program import environment
+from tests.examples.conftest import started
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
@@ -36,29 +31,6 @@ ALL = (
     Example("service_desk", "sam"),
     Example("nhi_inventory", "olga", ("/sessions",), ("A key to read", "A delegation")),
 )
-
-
-@contextmanager
-def started(name: str, folder: Path, *arguments: str) -> Iterator[tuple[str, str]]:
-    """`python examples/NAME.py …`; where it answers, and the password it says."""
-    process = subprocess.Popen(
-        [sys.executable, EXAMPLES / f"{name}.py", *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        said = re.match(r"(http://localhost:\d+) .* / (\S+): ", line)
-        assert said, (line, process.communicate(timeout=10)[1] if not line else "")
-        yield said[1], said[2]
-    finally:
-        process.terminate()
-        _, complaints = process.communicate(timeout=30)
-    assert complaints == ""
 
 
 async def looked_at(page: Page) -> list[str]:
