@@ -81,8 +81,9 @@ class Mails:
                     "New sign-in", "Somebody signed in to your account on a device that was not used before, {where}."
                 ),
                 "sign_in.failed": Notice(
-                    "A sign-in was stopped",
-                    "Somebody knew your password and gave a wrong code for your second factor {where}.",
+                    "A wrong code for your second factor",
+                    "Somebody came as far as your second factor, by your password, a session or a link of yours, and gave"
+                    " a wrong code for it {where}.",
                 ),
                 "sign_in.guessing": Notice(
                     "Somebody is guessing", "Somebody tried to sign in to your account many times, without success,"
