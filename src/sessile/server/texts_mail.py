@@ -82,8 +82,8 @@ class Mails:
                 ),
                 "sign_in.failed": Notice(
                     "A wrong code for your second factor",
-                    "Somebody came as far as your second factor, by your password, a session or a link of yours, and gave"
-                    " a wrong code for it {where}.",
+                    "Somebody came as far as your second factor, by your password, a session or a link of yours, and"
+                    " gave a wrong code for it {where}.",
                 ),
                 "sign_in.guessing": Notice(
                     "Somebody is guessing", "Somebody tried to sign in to your account many times, without success,"
