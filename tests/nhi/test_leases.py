@@ -102,6 +102,30 @@ async def test_of_two_leases_the_first_failing_the_second_is_tried_and_the_repor
     assert (report.state, report.living) == ("closed", ())
 
 
+async def test_a_system_that_hangs_holds_up_no_other(authority: Authority, tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    class Hanging(Folder):
+        async def revoke(self, handle: str) -> Any:
+            await go_on.wait()
+            return await super().revoke(handle)
+
+    hanging, other = Hanging(tmp_path / "hanging"), Folder(tmp_path / "other")
+    held = leases(authority, hanging=hanging, other=other)
+    alice = await operator(authority)
+    for n in range(40):
+        await held.register(alice.active, connector="hanging", handle=hanging.put(f"one-{n}"))
+    await held.register(alice.active, connector="other", handle=other.put("two"))
+    await authority.contain(session=alice.active.session.id, cause="stolen")
+    working = asyncio.create_task(held.work())
+    while other.holds("two"):  # noqa: ASYNC110 - nobody is told of it
+        await asyncio.sleep(0.01)
+    assert len(list(hanging.folder.iterdir())) == 40
+    go_on.set()
+    assert await working == 41
+    assert list(hanging.folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("how", ["idle", "expiry", "everybody", "disabled", "policy", "parent", "its owner"])
 async def test_whatever_ends_it_ends_it_outside(
     authority: Authority, clock: ManualClock, folder: Folder, how: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -39,6 +40,7 @@ YOUNG = timedelta(minutes=1)
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=10)
 _AT_ONCE = 16
+"""Tries of one connector at once, about."""
 
 
 class Sealing(Protocol):
@@ -86,17 +88,27 @@ class Outbox:
     async def work(self) -> int:
         """Do what is due now. Returns how many ends were confirmed. Raises StoreUnavailable."""
         confirmed = 0
-        while claimed := await self._authority.store.claim_leases(limit=_AT_ONCE, hold=HOLD):
-            for done in await asyncio.gather(*map(self._one, claimed), return_exceptions=True):
-                if isinstance(done, BaseException):
-                    if not isinstance(done, SessileError):
-                        raise done
-                    logger.warning("what became of a lease could not be written, trying again: %s", done)
-                else:
-                    confirmed += done
-        if confirmed:
-            await self._resume()
-        return confirmed
+        under_way: dict[asyncio.Task[bool], str] = {}
+        try:
+            while True:
+                # A system that hangs gets no more than so many tries at once, and the others theirs.
+                full = [name for name, n in Counter(under_way.values()).items() if n >= _AT_ONCE]
+                claimed = await self._authority.store.claim_leases(limit=_AT_ONCE, hold=HOLD, without=full)
+                under_way |= {asyncio.create_task(self._one(one)): one.lease.connector for one in claimed}
+                if claimed:
+                    continue
+                if not under_way:
+                    return confirmed
+                done, _ = await asyncio.wait(under_way, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    del under_way[task]
+                if ended := sum(map(_result, done)):
+                    confirmed += ended
+                    await self._resume()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _one(self, claimed: Claimed) -> bool:
         """Look at one lease. Returns whether its end was confirmed."""
@@ -174,6 +186,14 @@ class Outbox:
 
     def _handle(self, lease: Lease) -> str:
         return self._seal.open(lease.handle, *place(lease.session)).decode()
+
+
+def _result(task: asyncio.Task[bool]) -> bool:
+    try:
+        return task.result()
+    except SessileError as error:
+        logger.warning("what became of a lease could not be written, trying again: %s", error)
+        return False
 
 
 def confirmed(lease: Lease, outcome: Outcome, now: datetime, *, successor: bytes = b"") -> Lease:

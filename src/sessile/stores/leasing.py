@@ -7,7 +7,7 @@ it (`kernel.lease.hangs_on`) due at once, in the same transaction; a policy and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -41,8 +41,11 @@ class Leased(Protocol):
         """By session id: of those sessions (confirmed ones too), else all unconfirmed ones; `pending`: only those that
         are known to be over, or are due."""
 
-    async def claim_leases(self, *, limit: int, hold: timedelta) -> Sequence[Claimed]:
-        """Take some that are due, longest first, for `hold`. Of any number of workers at once, one gets each."""
+    async def claim_leases(
+        self, *, limit: int, hold: timedelta, without: Collection[str] = ()
+    ) -> Sequence[Claimed]:  # fmt: skip
+        """Take some that are due, longest first, for `hold`; none of the connectors in `without`. Of any number of
+        workers at once, one gets each."""
 
     async def settle_lease(self, claimed: Claimed, lease: Lease, due: datetime | None, event: Event | None) -> bool:
         """Write what became of a claimed lease and when it is due next (None: confirmed), and let it go.

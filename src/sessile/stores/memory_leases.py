@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -63,12 +63,15 @@ class MemoryLeases(MemoryDirectory):
             found = {id: one for id, one in found.items() if one.over is not None or (one.due and one.due <= now)}
         return page(found, after, limit)
 
-    async def claim_leases(self, *, limit: int, hold: timedelta) -> Sequence[Claimed]:
+    async def claim_leases(
+        self, *, limit: int, hold: timedelta, without: Collection[str] = ()
+    ) -> Sequence[Claimed]:  # fmt: skip
         now = self._clock.now()
         due = [
             (row.lease.due, id)
             for id, row in self._leases.items()
             if row.lease.due is not None and row.lease.due <= now and (row.held_until is None or row.held_until <= now)
+            if row.lease.connector not in without
         ]
         claimed = []
         for _, id in sorted(due)[:limit]:

@@ -82,6 +82,7 @@ class Leasing:
         giver = await world.sign_in(await world.person())
         ci = await world.person("service:ci")
         ids = {(await self._lease(world, giver, ci)).id for _ in range(6)}
+        assert not await nodes[0].store.claim_leases(limit=9, hold=HOLD, without=("idp", "vault"))
         shares = await asyncio.gather(*(self._claim(node, 3) for node in nodes for _ in range(3)))
         claimed = [id for share in shares for id in share]
         assert len(claimed) == len(set(claimed)), "nobody gets what somebody has"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sessile.kernel.event import Event
@@ -26,8 +26,10 @@ class RedisLeases:
     ) -> Page[Lease]:  # fmt: skip
         return await self.directory.leases(sessions=sessions, pending=pending, after=after, limit=limit)
 
-    async def claim_leases(self, *, limit: int, hold: timedelta) -> Sequence[Claimed]:
-        return await self.directory.claim_leases(limit=limit, hold=hold)
+    async def claim_leases(
+        self, *, limit: int, hold: timedelta, without: Collection[str] = ()
+    ) -> Sequence[Claimed]:  # fmt: skip
+        return await self.directory.claim_leases(limit=limit, hold=hold, without=without)
 
     async def settle_lease(self, claimed: Claimed, lease: Lease, due: datetime | None, event: Event | None) -> bool:
         return await self.directory.settle_lease(claimed, lease, due, event)

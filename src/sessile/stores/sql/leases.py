@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +28,10 @@ KEPT = timedelta(days=7)
 _MOST = 1_000
 _WAKE = "UPDATE lease SET due = ?, woken = woken + 1 WHERE due IS NOT NULL AND over IS NULL"
 _HANGING = " AND id IN (SELECT lease FROM lease_tie WHERE object = ?)"
-_DUE = "SELECT id, body, due, woken FROM lease WHERE due <= ? AND held_until <= ? ORDER BY due, id LIMIT ?"
+_DUE = (
+    "SELECT id, body, due, woken FROM lease WHERE due <= ? AND held_until <= ?"
+    " AND NOT (connector IN (SELECT value FROM json_each(?))) ORDER BY due, id LIMIT ?"
+)
 _lease = msgspec.json.Decoder(Lease).decode
 
 
@@ -81,10 +84,10 @@ def any_due(db: Db, now: datetime) -> bool:
     return bool(db.execute(sql, (instant(now), instant(now))).fetchall())
 
 
-def claim(tx: Transaction, limit: int, hold: timedelta) -> Sequence[Claimed]:
+def claim(tx: Transaction, limit: int, hold: timedelta, without: Collection[str]) -> Sequence[Claimed]:
     """See `Leased.claim_leases`."""
     now, mine = instant(tx.now), secrets.token_hex(8)
-    rows = tx.rows(_DUE + tx.skip_locked, now, now, limit)
+    rows = tx.rows(_DUE + tx.skip_locked, now, now, json_text(tuple(without)), limit)
     for id_, *_ in rows:
         tx.change("UPDATE lease SET claim = ?, held_until = ? WHERE id = ?", mine, instant(tx.now + hold), id_)
     return [Claimed(_of(body, due), mine, woken, tx.now) for _, body, due, woken in rows]
@@ -188,10 +191,12 @@ class SQLLeases(abc.ABC):
     ) -> Page[Lease]:  # fmt: skip
         return await self._list(lambda db, now: listed(db, now, sessions, pending, after, limit))
 
-    async def claim_leases(self, *, limit: int, hold: timedelta) -> Sequence[Claimed]:
+    async def claim_leases(
+        self, *, limit: int, hold: timedelta, without: Collection[str] = ()
+    ) -> Sequence[Claimed]:  # fmt: skip
         if not await self._point(any_due):
             return ()
-        return await self._write(claim, limit, hold)
+        return await self._write(claim, limit, hold, without)
 
     async def settle_lease(self, claimed: Claimed, lease: Lease, due: datetime | None, event: Event | None) -> bool:
         return await self._write(settle, claimed, lease, due, event)
