@@ -49,10 +49,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """No node accepts any of them in a check that starts after this instant."""
     reach: Literal["engine", "quorum"] = "engine"
     """What acknowledged it: one engine, or a majority of its replicas."""
-    sessions: tuple[str, ...] = ()
     durable: bool = True
     """Whether it is on disk wherever it was acknowledged. False (Redis and Valkey without `durable=yes`): in memory
     there, and on disk in the directory, from which it is applied again."""
+    sessions: tuple[str, ...] = ()
     """Ids of the sessions, at most 100."""
     answers_for: tuple[str, ...] = ()
     """After `disable`: the agents and services that the principal answers for, by name: hand them over."""
