@@ -442,6 +442,22 @@ async def test_probing_says_what_is_wrong(tmp_path: Path) -> None:
     }
 
 
+async def test_starting_tries_the_connectors_and_waits_for_none(
+    authority: Authority, folder: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = Folder(tmp_path / "away")
+    away.goes_away()
+    held = leases(authority, away=away, folder=folder)
+    id = await register(held, authority, folder.put("token"))
+    await authority.revoke(session=id, cause="done")
+    held.start()
+    while folder.holds("token"):  # noqa: ASYNC110 - nobody is told of it
+        await asyncio.sleep(0.01)
+    await held.close()
+    assert "connector away: the folder is away" in caplog.text
+    assert "connector folder" not in caplog.text
+
+
 @pytest.mark.requirement("NHI2")
 async def test_handles_are_sealed_at_rest(tmp_path: Path, folder: Folder) -> None:
     async with Authority(f"sqlite:///{tmp_path}/sessile.db") as authority:

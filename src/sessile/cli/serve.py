@@ -98,12 +98,10 @@ async def _prepare(cli: Cli, settings: Settings) -> None:
             cli.note(f"{away}; still waiting")
     if settings.connectors is not None:
         from sessile.nhi.connectors import load
-        from sessile.nhi.leases import probe
 
-        # One that is down now does not keep anybody from signing in: what is due there waits for it.
-        for name, error in (await probe(load(settings.connectors))).items():
-            if error is not None:
-                cli.note(f"connector {name}: {error}")
+        # Only read here: the server tries them when it runs. One that is down keeps nobody from signing in.
+        for connector in load(settings.connectors).values():
+            await connector.close()
 
 
 def _is_loopback(host: str) -> bool:

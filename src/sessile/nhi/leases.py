@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +30,8 @@ from sessile.stores.protocol import Page
 
 if TYPE_CHECKING:
     from sessile.authority import Authority
+
+logger = logging.getLogger("sessile")
 
 FRESH = timedelta(minutes=5)
 """How recent the giver's authentication must be for a lease that outlives its session."""
@@ -96,9 +99,17 @@ class Leases:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Work on what is due from now on, on the running loop."""
+        """Work on what is due from now on, on the running loop. Each connector is tried beside, and what is wrong
+        logged: one that is away now keeps nobody from starting."""
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._outbox.run())
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        async def try_out(name: str, connector: Connector) -> None:
+            if (wrong := await _wrong(connector)) is not None:
+                logger.error("connector %s: %s", name, wrong)
+
+        await asyncio.gather(self._outbox.run(), *(try_out(*one) for one in self.connectors.items()))
 
     async def close(self) -> None:
         """Stop working and let go of connections. What was being tried is taken up again, by whoever works then."""
@@ -318,18 +329,23 @@ async def probe(connectors: Mapping[str, Connector]) -> dict[str, str | None]:
 
     async def tried(connector: Connector) -> str | None:
         try:
-            async with asyncio.timeout(SECONDS * 1.5):
-                await connector.probe()
-        except TimeoutError:
-            return "it does not answer in time"
-        except (ConnectorFailed, ValueError) as error:
-            return str(error)
+            return await _wrong(connector)
         finally:
             await connector.close()
-        return None
 
     found = await asyncio.gather(*map(tried, connectors.values()))
     return dict(zip(connectors, found, strict=True))
+
+
+async def _wrong(connector: Connector) -> str | None:
+    try:
+        async with asyncio.timeout(SECONDS * 1.5):
+            await connector.probe()
+    except TimeoutError:
+        return "it does not answer in time"
+    except (ConnectorFailed, ValueError) as error:
+        return str(error)
+    return None
 
 
 def lease_info(lease: Lease, session: SessionInfo | None, now: datetime) -> LeaseInfo:
