@@ -17,6 +17,7 @@ from sessile.kernel.decide import (
     binding,
     decide,
     demand,
+    differs,
     holds,
     horizon,
     shows,
@@ -351,6 +352,7 @@ def test_binding(own: Client | None, shown: Client | None, traits: frozenset[Tra
     same = same and (Trait.NETWORK not in traits or own.ip is None or shown_or_none.ip is not None)  # both of one /24
     assert reason(tree.decide(session, client=shown)) is (None if same else Reason.UNBOUND)
     bound = binding(tree.sessions[session], Policy(binding=traits))
+    assert shows(shown, bound) == (bound is None or not differs(shown, bound))
     assert (bound is None) == (not traits)
     assert shows(shown, bound) == same
 

@@ -402,7 +402,15 @@ def binding(session: Session, policy: Policy) -> Binding | None:
 
 def shows(client: Client | None, bound: Binding | None) -> bool:
     """Whether the client is the one that a session is bound to."""
-    return bound is None or not differs(client, bound)
+    if bound is None:
+        return True
+    user_agent, ip, network = bound
+    shown = client or _NOBODY
+    return (
+        (user_agent is None or shown.user_agent == user_agent)
+        and (ip is None or shown.ip == ip)
+        and (network is None or network_of(shown.ip) == network)
+    )
 
 
 def differs(client: Client | None, bound: Binding) -> tuple[Trait, ...]:
