@@ -17,6 +17,7 @@ from sessile.testing.clock import ManualClock
 from sessile.testing.containing import Containing
 from sessile.testing.ending import Ending
 from sessile.testing.erasing import Erasing
+from sessile.testing.hearing import Hearing
 from sessile.testing.keeping import Keeping
 from sessile.testing.leasing import Leasing
 from sessile.testing.listing import Listing
@@ -51,6 +52,7 @@ class StoreConformance(
     Races,
     Working,
     Binding,
+    Hearing,
 ):
     """Subclass it in a test module and say how a store is made::
 
