@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ except ImportError as error:  # pragma: no cover - an install without the extra
 
 T = TypeVar("T")
 
+_ATTEMPTS = 5
 _BYTES = 63
 """Of a name, at most."""
 _END = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s"
@@ -182,11 +184,21 @@ class PostgresRoles:
         try:
             with db:
                 db.execute("SELECT set_config('statement_timeout', %s, false)", (str(int(SECONDS * 500)),))
-                return work(db)
+                return _again(work, db)
         except psycopg.Error as error:
             # Its own words may repeat a statement, and with it a password.
             state = error.diag.message_primary or type(error).__name__
             raise ConnectorFailed(f"PostgreSQL does not do it: {state[:200]}") from None
+
+
+def _again(work: Callable[[psycopg.Connection[Any]], T], db: psycopg.Connection[Any]) -> T:
+    """Do it, once more where somebody else did the same to the same role in that instant: nobody waits there."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return work(db)
+        except psycopg.errors.InternalError_:  # "tuple concurrently updated"
+            time.sleep(0.1)
+    return work(db)
 
 
 def _password() -> str:
