@@ -55,7 +55,8 @@ def test_the_document_names_all_of_the_contract() -> None:
             "session/passkey/options", "session/step-up/options", "principals/{id}/factors",
             "password/forgot", "password/reset", "password/strength", "addresses", "addresses/{id}",
             "addresses/confirm",
-            "leaks", "secret-scanning", "inventory", "principals/{id}/holdings", "principals/{id}/handover",
+            "leases", "leases/{id}", "leases/{id}/confirm", "leases/{id}/successor", "leaks", "secret-scanning",
+            "inventory", "principals/{id}/holdings", "principals/{id}/handover",
             "principals/{id}/offboarding",
         )
     }  # fmt: skip
