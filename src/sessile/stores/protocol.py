@@ -131,7 +131,7 @@ class Ended(msgspec.Struct, frozen=True):
     revoked: int | None
     """How many live sessions it ended: with `session` descendants by `parent` included, with `uid` the principal's
     own; None where they were not counted: an epoch ended them, a containment, or they were more than are looked at
-    (SQL: 128, so that ending a hundred thousand takes no longer)."""
+    (SQL: 256, so that ending a hundred thousand takes no longer)."""
     sessions: tuple[str, ...] = ()
     """Their ids, at most 100; where they were not counted some of them, as far as their own rows tell."""
     delta: timedelta = timedelta(0)

@@ -23,7 +23,7 @@ from sessile.stores.sql.transaction import Transaction
 
 SHOWN = 100
 """How many ids an acknowledgement names."""
-_LOOKED_AT = 128
+_LOOKED_AT = 256
 """Up to so many sessions are looked at one by one to count them. Of more the number is not told: an ending is one small
 write, and takes no longer where there are a hundred thousand."""
 _ROWS = 1_000
