@@ -146,7 +146,7 @@ async def test_one_browser_ends_the_session_of_another(sessile: Program, browser
 
             # Both are on the account page: this one, and the other as one that can be ended.
             await first.reload()
-            mine = first.locator(".session").filter(has_text="Headless Chrome")
+            mine = first.get_by_role("region", name="Signed in").locator(".session").filter(has_text="Headless Chrome")
             await expect(mine).to_have_count(2)
             other = mine.filter(has=first.get_by_role("button", name="End"))
             await expect(other).to_have_count(1)
