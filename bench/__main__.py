@@ -186,6 +186,17 @@ def _crowd(crowd: engines.Crowd) -> list[Line]:
     ]  # fmt: skip
 
 
+def _trees(trees: writes.Trees) -> Line:
+    returned, refused = sorted(trees.returned), sorted(trees.refused)
+    p99 = -(-99 * len(returned) // 100) - 1
+    ms = [1000 * each for each in (statistics.median(returned), returned[p99], statistics.median(refused))]
+    return Line(
+        f"SQLite: revoking a session with {trees.below:,} delegations below, in one call {ms[0]:.1f} ms (p50),"
+        f" {ms[1]:.1f} ms (p99), of {len(returned)}; the root's first refusal after {ms[2]:.1f} ms (p50)",
+        {"below": trees.below, "returned_ms": {"p50": ms[0], "p99": ms[1]}, "root_refused_ms": {"p50": ms[2]}},
+    )
+
+
 async def measure(quick: bool) -> tuple[list[Table], list[Line], list[str]]:
     rounds = 5 if quick else 25
     with tempfile.TemporaryDirectory(prefix="sessile-bench-") as name:
@@ -194,6 +205,7 @@ async def measure(quick: bool) -> tuple[list[Table], list[Line], list[str]]:
         of_writes = await writes.measure_writes(folder, rounds)
         in_process, missing = await web.measure_in_process(folder, rounds)
         of_engines, lines, without = await measure_engines(folder, quick)
+        lines.append(_trees(await writes.measure_trees(folder, *((1_000, 5) if quick else (10_000, 50)))))
         lines += _timing(await measure_timing(folder, TIMED // 10 if quick else TIMED))
         over_loopback = [
             (title, *await web.measure_over_loopback(folder, 3 if quick else 9, 0.2 if quick else 0.5, asked))

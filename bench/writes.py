@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
 from bench.rounds import WALL, Figure, measure, work
 from sessile import Authority
+from sessile.kernel.ids import new_id
 
 TOGETHER = 64
 COMMIT = "sqlite3, one bare durable commit"
@@ -66,3 +71,48 @@ async def measure_writes(folder: Path, rounds: int) -> list[Figure]:
         many.seconds = [seconds / TOGETHER for seconds in many.seconds]
     db.close()
     return [bare, one, many, revoke, revokes]
+
+
+@dataclass
+class Trees:
+    """Revoking sessions that have handed out very much, each with all that hangs on it."""
+
+    below: int
+    returned: list[float] = field(default_factory=list)
+    """Seconds until `revoke` returned."""
+    refused: list[float] = field(default_factory=list)
+    """Seconds from its call to the first refusal of the root."""
+
+
+async def measure_trees(folder: Path, below: int, turns: int) -> Trees:
+    """Revoke `turns` sessions, with `below` delegations under each."""
+    trees, path = Trees(below), folder / "trees.db"
+    async with Authority(f"sqlite:///{path}") as authority:
+        await authority.register("alice")
+        await authority.register("agent:many", owner="alice")
+        for _ in range(turns):
+            root = await authority.begin("alice")
+            one = await authority.delegate(root.active, to="agent:many", scopes=set(), lifetime=timedelta(minutes=30))
+            await asyncio.to_thread(_multiply, path, one.active.session.id, below - 1)
+            began = time.perf_counter()
+            revoking = asyncio.create_task(authority.revoke(session=root.active.session.id, cause="bench"))
+            while await authority.check(root.token, touch=False):  # noqa: ASYNC110 - one request after another
+                await asyncio.sleep(0)
+            trees.refused.append(time.perf_counter() - began)
+            await revoking
+            trees.returned.append(time.perf_counter() - began)
+            if await authority.check(one.token, touch=False):
+                raise RuntimeError("accepted after what it hangs on was revoked")
+    return trees
+
+
+def _multiply(path: Path, session: str, times: int) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(session)") if row[1] not in ("seq", "id")]
+        listed = ", ".join(columns)
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(
+            f"INSERT INTO session (id, {listed}) SELECT ?, {listed} FROM session WHERE id = ?",  # noqa: S608
+            [(new_id("ses"), session) for _ in range(times)],
+        )
+        db.execute("COMMIT")

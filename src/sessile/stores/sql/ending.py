@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -32,15 +33,11 @@ _ROWS = 1_000
 _OPEN = "ended IS NULL AND expires > :now"
 # Whether it is alive, as far as its own row and its principal's tell.
 _SEEMS = "(s.uid IS NULL OR p.epoch = s.epoch) AND (s.idle IS NULL OR s.last_seen + s.idle > :now)"
-# A session and all whose life hangs on it. What is over has nothing alive below it.
-_BELOW = f"""
-WITH RECURSIVE below (id) AS (
-    SELECT id FROM session WHERE id = :seed AND {_OPEN}
-    UNION
-    SELECT c.id FROM below CROSS JOIN session c ON c.parent = below.id WHERE {_OPEN}
-)
-SELECT s.id, {_SEEMS} FROM (SELECT id FROM below LIMIT {_LOOKED_AT + 1}) b
-    CROSS JOIN session s ON s.id = b.id LEFT JOIN principal p ON p.uid = s.uid
+# Level by level, each cut off: a recursive query would first gather all that hangs directly on one session.
+_NEXT = f"SELECT id FROM session WHERE parent IN (SELECT value FROM json_each(:level)) AND {_OPEN} LIMIT :most"  # noqa: S608
+_THESE = f"""
+SELECT s.id, {_SEEMS} FROM session s LEFT JOIN principal p ON p.uid = s.uid
+WHERE s.id IN (SELECT value FROM json_each(:ids)) AND {_OPEN}
 """  # noqa: S608
 _OF = f"""
 SELECT s.id, {_SEEMS} FROM (
@@ -87,7 +84,7 @@ def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Befor
     if found is None:
         raise NotFound(f"no session {session_id}")
     was = before(found.session)
-    revoked = _revoked(tx, end, _BELOW, session_id)
+    revoked = _revoked(tx, end)
     if end.contain_since is not None:
         since = _earlier(found.session.contained_since, end.contain_since)
         session = msgspec.structs.replace(found.session, contained_since=since)
@@ -106,7 +103,7 @@ def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Before, 
     if end.policy is not None and find_policy(tx.db, end.policy) is None:
         raise NotFound(f"no policy is named {end.policy!r}")
     kept = _kept(tx, end.keep, uid) if end.keep is not None else None
-    revoked = _revoked(tx, end, _OF, uid)
+    revoked = _revoked(tx, end)
     after = msgspec.structs.replace(
         found, epoch=new_epoch(), status=end.status or found.status, policy=end.policy or found.policy,
         scopes=found.scopes if end.scopes is None else end.scopes,
@@ -160,16 +157,34 @@ def _earlier(one: datetime | None, other: datetime) -> datetime:
     return other if one is None else min(one, other)
 
 
-def _revoked(tx: Transaction, end: End, sql: str, seed: str) -> Revoked:
+def _below(tx: Transaction, root: str) -> list[Any]:
+    """A session and those whose life hangs on it, with what they seem; what is over has nothing alive below it. At most
+    one more than are looked at."""
+    values = {"now": instant(tx.now)}
+    ids = level = [root]
+    while level and len(ids) <= _LOOKED_AT:
+        most = _LOOKED_AT + 1 - len(ids)
+        rows = tx.db.execute(_NEXT, {**values, "level": json_text(level), "most": most}).fetchall()
+        level = [id for (id,) in rows]
+        ids = ids + level
+    order = {id: n for n, id in enumerate(ids)}
+    found = tx.db.execute(_THESE, {**values, "ids": json_text(ids)}).fetchall()
+    return sorted(found, key=lambda row: order[row[0]]) if any(id == root for id, _ in found) else []
+
+
+def _of(tx: Transaction, uid: str) -> tuple[list[Any], bool]:
+    """Those of a principal, likewise; and whether there may be more than were sought among."""
+    found = tx.db.execute(_OF, {"seed": uid, "now": instant(tx.now)}).fetchall()
+    more = len(found) <= _LOOKED_AT and tx.db.execute(_HAS_MORE, {"seed": uid}).fetchall()[0][0] > _ROWS
+    return found, more
+
+
+def _revoked(tx: Transaction, end: End) -> Revoked:
     """Those that are alive, before the ending is written."""
     if end.containment is not None:  # the cut comes first, whoever walks counts
         return None, []
-    now = instant(tx.now)
-    candidates = tx.db.execute(sql, {"seed": seed, "now": now}).fetchall()
-    more = len(candidates) > _LOOKED_AT
-    if not more and sql is _OF:
-        more = tx.db.execute(_HAS_MORE, {"seed": seed}).fetchall()[0][0] > _ROWS
-    if more:
+    candidates, more = (_below(tx, end.session), False) if end.session is not None else _of(tx, end.uid or "")
+    if more or len(candidates) > _LOOKED_AT:
         return None, [id for id, seems in candidates[:SHOWN] if seems and id != end.keep]
     found = by_ids(tx.db, [id for id, _ in candidates], tx.now)
     live = [one.session.id for one in found if is_live(one.snapshot, tx.now) and one.session.id != end.keep]
