@@ -10,7 +10,7 @@ from playwright.async_api import Page
 
 from sessile.server import Settings, create_app
 from sessile.server.settings import Mail
-from tests.mail import link, post
+from tests.mail import link, post, text
 from tests.server.running import Running, running
 
 OLD, NEW = "correct horse battery", "purple otters drink tea"
@@ -43,9 +43,12 @@ async def test_a_forgotten_password_is_replaced(page: Page, tmp_path: Path) -> N
             await page.get_by_label("User name or e-mail address").fill("alice")
             await page.get_by_role("button", name="Send the link").click()
             await page.get_by_role("status").filter(has_text="on its way").wait_for()
-            assert await asyncio.to_thread(smtp.arrived.wait, 60)
+            # Other notices may come first.
+            async with asyncio.timeout(60):
+                while not (mails := [one for one in smtp.mails if "/reset/" in text(one)]):
+                    await asyncio.sleep(0.05)
 
-            await page.goto(server.url + link(smtp.mails[0], "/reset/"))
+            await page.goto(server.url + link(mails[0], "/reset/"))
             assert page.url == f"{server.url}/reset"
             new, strength = page.get_by_label("New password", exact=True), page.locator("#strength-said")
             await new.fill("password1234567")

@@ -489,7 +489,9 @@ async def test_another_process_that_writes_is_waited_for_on_no_loop(world: World
 
 @pytest.fixture
 async def writer(world: World, path: Path) -> AsyncIterator[Writer]:
-    writer = Writer(Connection(path, busy_timeout=5.0, query_only=False), world.clock, lambda db: None)
+    writer = Writer(
+        Connection(path, busy_timeout=5.0, query_only=False), world.clock, lambda db: None, lambda events: None
+    )
     yield writer
     await asyncio.to_thread(writer.close)
 
