@@ -86,8 +86,12 @@ def test_code_points_count_once_and_spellings_are_one(rules: Passwords) -> None:
 def test_no_rules_of_composition(text: str) -> None:
     normal = unicodedata.normalize("NFC", text)
     assume(len(normal) >= MINIMUM)
-    assume(not any(normal == (normal[:n] * len(normal))[: len(normal)] for n in range(1, len(normal) // 2 + 1)))
-    assert Passwords(Authority("memory:"), hasher=CHEAP).check_rules(text, name="alice") == normal
+    try:
+        found = Passwords(Authority("memory:"), hasher=CHEAP).check_rules(text, name="alice")
+    except WeakPassword as error:
+        assume(error.rule != "common")  # a stretch repeated, or what happens to be on a list
+        raise
+    assert found == normal
 
 
 @pytest.mark.requirement("63B-4 3.1.1.2-f", "ASVS V6.2.11")
