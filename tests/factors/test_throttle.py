@@ -142,8 +142,8 @@ async def test_the_device_is_of_one_person_and_is_not_made_up(world: World) -> N
     assert throttle.device_id(device, world.uid) is not None
     assert world.nodes[1].throttle.device_id(device, world.uid) is not None
     assert device != throttle.new_device(world.uid)
-    for shown, uid in ((device, "prn_other"), (device[:-1] + "x", world.uid), ("", world.uid), (None, world.uid),
-                       ("é" * 86, world.uid), ("x" + device[1:], world.uid)):  # fmt: skip
+    for shown, uid in ((device, "prn_other"), (device[:-1] + "~", world.uid), ("", world.uid), (None, world.uid),
+                       ("é" * 86, world.uid), ("~" + device[1:], world.uid)):  # fmt: skip
         assert throttle.device_id(shown, uid) is None
     lane = [await world.guess(device=device) for _ in range(LANE[0] + 1)]
     assert lane == [SignInFailed] * LANE[0] + [Throttled]
