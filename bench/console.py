@@ -40,7 +40,7 @@ async def load(path: Path, principals: int) -> None:
             db, "session", "id", seed.id, principals * EACH,
             id=f"'ses_0' || {one}", created="s.created + n.i", uid=f"'prn_' || {tenth}",
             # Names of our own.
-            principal=f"(SELECT name FROM principal WHERE uid = 'prn_' || {tenth})",  # noqa: S608
+            principal=f"(SELECT name FROM principal WHERE uid = 'prn_' || {tenth})",  # noqa: S608 - our own
         )  # fmt: skip
         (event,) = db.execute("SELECT max(seq) FROM event").fetchone()
         begun, at = "session.begun", int(time.time() * 1_000_000)

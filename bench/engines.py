@@ -225,7 +225,7 @@ async def sqlite_crowd(folder: Path, every: int, many: int, rounds: int) -> Crow
             db.execute("BEGIN IMMEDIATE")
             (last,) = db.execute("SELECT max(seq) FROM session").fetchone()
             db.execute(
-                "WITH RECURSIVE n (i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?)"  # noqa: S608
+                "WITH RECURSIVE n (i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i < ?)"  # noqa: S608 - columns of our own
                 f" INSERT INTO session ({', '.join(columns)})"
                 f" SELECT {', '.join(changed.get(name, 's.' + name) for name in columns)}"
                 " FROM n CROSS JOIN session s WHERE s.id = ?",
@@ -274,7 +274,7 @@ async def postgres_crowd(server: Postgres, every: int, many: int, rounds: int) -
             last = db.execute("SELECT max(seq) FROM session").fetchall()[0][0]
             db.execute(
                 (
-                    f"INSERT INTO session ({', '.join(columns)})"  # noqa: S608
+                    f"INSERT INTO session ({', '.join(columns)})"  # noqa: S608 - columns of our own
                     f" SELECT {', '.join(changed.get(name, 's.' + name) for name in columns)}"
                     " FROM generate_series(%s::bigint, %s::bigint) n (i) CROSS JOIN session s WHERE s.id = %s"
                 ).encode(),
