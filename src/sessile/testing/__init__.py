@@ -23,7 +23,7 @@ def __getattr__(name: str) -> object:
     import pytest
 
     # So that a failure shows the values that were compared.
-    parts = "beginning ending keeping listing nearness proving races rotating stateful world"
+    parts = "beginning ending keeping listing nearness owning proving races rotating stateful world"
     pytest.register_assert_rewrite(*[f"{__name__}.{part}" for part in parts.split()])
     from sessile.testing.conformance import StoreConformance
 
