@@ -104,6 +104,12 @@ class Cli:
         named = os.environ.get("SESSILE_CONNECTORS")
         return Path(named).absolute() if named else None
 
+    @property
+    def places(self) -> Path | None:
+        """The file that tells where addresses are."""
+        named = os.environ.get("SESSILE_PLACES")
+        return Path(named).absolute() if named else None
+
     def must_exist(self) -> Path:
         """The database file. An empty one is never made by a command that only acts on what is there.
 

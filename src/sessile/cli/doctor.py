@@ -25,6 +25,7 @@ from sessile.nhi.connectors import NotConfigured, load
 from sessile.nhi.leases import probe
 from sessile.server.key import KeyUnusable, open_keys
 from sessile.server.mail import MailFailed, try_server
+from sessile.server.places import PlacesFile, PlacesUnusable
 from sessile.server.rules import beyond_standard
 from sessile.server.settings import Mail, Settings
 from sessile.stores.sqlite.filesystem import check_filesystem
@@ -37,6 +38,7 @@ _MAILS = 100
 _WAL_BYTES = 64 * 1024 * 1024
 _FREE_BYTES = 256 * 1024 * 1024
 _CLOCK = timedelta(seconds=5)
+_PLACES_AGE = timedelta(days=90)
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ async def doctor(cli: Cli) -> None:
             findings += [finding async for finding in _contents(authority, cli.url)]
             findings += await _engine(authority)
             findings += [finding async for finding in _leases(authority, cli.connectors)]
+            findings += _places(cli.places)
             if cli.elsewhere is not None:
                 findings += [finding async for finding in _sessions(authority, cli)]
     failed = any(finding.level == "fail" for finding in findings)
@@ -211,6 +214,24 @@ async def _mail(authority: Authority) -> Finding:
     return Finding("mail", "ok", f"the mail server answers; {count(waiting, 'mail')} to send")
 
 
+def _places(path: Path | None) -> list[Finding]:
+    if path is None:
+        return []
+    try:
+        file = PlacesFile(path)
+    except PlacesUnusable as error:
+        what, _, cure = str(error).partition("; ")
+        return [
+            Finding("places", "fail", what, cure or "or leave SESSILE_PLACES away: addresses are shown as they are")
+        ]
+    age = datetime.now(UTC) - file.built
+    found = f"{path.name}, {file.kind}, built {count(max(age.days, 0), 'day')} ago"
+    file.close()
+    if age > _PLACES_AGE:
+        return [Finding("places", "warn", found, "take a newer one: addresses move; the server notices it by itself")]
+    return [Finding("places", "ok", found)]
+
+
 async def _engine(authority: Authority) -> list[Finding]:
     """PostgreSQL, where the sessions are in it."""
     if authority.store.local or authority.store.partitioned:
@@ -312,8 +333,8 @@ async def _principals(authority: Authority) -> AsyncIterator[Finding]:
         if one.status is Status.ACTIVE and OPERATOR in one.scopes:
             operators += 1
         if one.kind is not PrincipalKind.HUMAN:
-            owner = await authority.store.principal(uid=one.owner) if one.owner else None
-            if owner is None or owner.status is not Status.ACTIVE:
+            owner = await authority.owner(one)
+            if owner is None or owner.gone:
                 orphans.append(one.name)
     if operators:
         yield Finding("operators", "ok", f"{operators} of {count(total, 'principal')}")
@@ -324,7 +345,7 @@ async def _principals(authority: Authority) -> AsyncIterator[Finding]:
     if orphans:
         yield Finding(
             "owners", "warn", f"nobody answers for {', '.join(orphans[:5])}{' and others' if len(orphans) > 5 else ''}",
-            "sessile user change NAME --owner PERSON",
+            "sessile user change NAME --owner NAME",
         )  # fmt: skip
     else:
         yield Finding("owners", "ok", "every service and agent has somebody who answers for it")

@@ -32,6 +32,9 @@ def serve(
     touched_paths: Annotated[
         list[str], typer.Option("--touched-path", metavar="PATTERN", help="Paths that forward-auth notes: /secrets/*")
     ] = [],  # noqa: B006
+    places: Annotated[
+        Path | None, typer.Option(metavar="FILE.mmdb", help="Tells where addresses are, in MaxMind's format.")
+    ] = None,
 ) -> None:
     """Serve sign-in, account and console pages and the API.
 
@@ -52,6 +55,7 @@ def serve(
         database=cli.url, sessions=cli.elsewhere, origins=tuple(origins), trusted_proxies=tuple(trusted_proxies),
         mail=mail, password_list=Path(listed).absolute() if listed else None, connectors=cli.connectors,
         touched_paths=tuple(touched_paths), secret_scanning=os.environ.get("SESSILE_SECRET_SCANNING"),
+        places=places.absolute() if places is not None else cli.places,
     )  # fmt: skip
     sockets = listen(host, port)
     asyncio.run(_prepare(cli, settings))
@@ -86,7 +90,9 @@ async def _prepare(cli: Cli, settings: Settings) -> None:
     """Make what is missing, and fail here, in one line, rather than in every worker. An engine that is away is waited
     for."""
     from sessile.server.key import open_keys
+    from sessile.server.places import Places
 
+    Places(settings.places).close()
     while True:
         try:
             async with cli.authority(create=True) as authority:

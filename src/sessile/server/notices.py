@@ -19,7 +19,7 @@ from sessile.kernel.event import Event, EventName
 from sessile.kernel.ids import new_id
 from sessile.kernel.principal import PrincipalKind, Status
 from sessile.kernel.reason import Reason
-from sessile.kernel.session import Client
+from sessile.server.places import Places
 from sessile.server.settings import Mail as MailSettings
 from sessile.server.texts_mail import MAILS
 from sessile.server.wording import TEXTS
@@ -42,12 +42,15 @@ class Notices:
         origin: the public address of the server, the only one that a mail links to.
     """
 
-    def __init__(self, store: Backend, mail: MailSettings, origin: str, addresses: Addresses, reset: Reset) -> None:
+    def __init__(
+        self, store: Backend, mail: MailSettings, origin: str, addresses: Addresses, reset: Reset, places: Places
+    ) -> None:  # fmt: skip
         self._store = store
         self._mail = mail
         self._origin = origin
         self._addresses = addresses
         self._reset = reset
+        self._places = places
 
     async def of(self, event: Event) -> Sequence[Mail]:
         """The mails that an event causes, each for one address."""
@@ -137,7 +140,7 @@ class Notices:
         )
 
     def _where(self, event: Event) -> str:
-        place, when = _place(event.by.client), _when(event)
+        place, when = self._places.plain(event.by.client), _when(event)
         return MAILS.where.format(when=when, place=place) if place else MAILS.when.format(when=when)
 
 
@@ -150,9 +153,3 @@ def _when(event: Event) -> str:
         return ""
     utc = event.at.astimezone(UTC)
     return f"{utc.day} {TEXTS.months[utc.month - 1]} {utc.year}, {utc:%H:%M} UTC"
-
-
-def _place(client: Client) -> str:
-    """What a client says of itself, so that no mail program makes a link of it."""
-    label = "".join(char if char.isalnum() or char in " -" else " " for char in client.label)
-    return ", ".join(part for part in (" ".join(label.split())[:60], client.ip or "") if part)

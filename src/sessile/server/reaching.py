@@ -18,6 +18,7 @@ from sessile.kernel.principal import Principal
 from sessile.kernel.session import Client
 from sessile.server.courier import Courier
 from sessile.server.notices import Notices
+from sessile.server.places import Places
 from sessile.server.settings import Settings
 
 _LONGEST_APP_CODE: Final = 8
@@ -33,7 +34,8 @@ class Reaching:
 
 
 def reaching(
-    settings: Settings, authority: Authority, passwords: Passwords, factors: Factors, throttle: Throttle
+    settings: Settings, authority: Authority, passwords: Passwords, factors: Factors, throttle: Throttle,
+    places: Places,
 ) -> Reaching:  # fmt: skip
     totp, codes = Totp(factors), RecoveryCodes(factors)
 
@@ -53,5 +55,5 @@ def reaching(
     reset = Reset(passwords, links, addresses, factors, throttle, prove)
     if settings.mail is None:
         return Reaching(addresses, reset, None)
-    notices = Notices(authority.store, settings.mail, settings.origins[0], addresses, reset)
+    notices = Notices(authority.store, settings.mail, settings.origins[0], addresses, reset, places)
     return Reaching(addresses, reset, Courier(authority, settings.mail, notices))

@@ -113,6 +113,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     password_list: Path | None = None
     """Passwords that nobody may take, one a line, beside those that are known to all attackers."""
 
+    places: Path | None = None
+    """A file in MaxMind's format that tells where addresses are (`sessile[places]`); None: they stay addresses."""
     connectors: Path | None = None
     """The file that names the connectors of leases (`nhi.connectors`); None: there are none."""
 

@@ -33,6 +33,7 @@ from sessile.nhi.connectors import load
 from sessile.nhi.leases import Leases
 from sessile.server.denials import Denials
 from sessile.server.key import open_keys
+from sessile.server.places import Places
 from sessile.server.reaching import Reaching, reaching
 from sessile.server.scanner import Scanner
 from sessile.server.settings import Settings
@@ -80,7 +81,9 @@ class Server:
         self.templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
         )
+        self.places = Places(settings.places)
         self.templates.globals["t"] = TEXTS
+        self.templates.globals["place_of"] = self.places.of
         self.checks: Counter[str] = Counter()
         """Requests by the outcome of their check, in this process: `active`, or why denied."""
         self.denials = Denials(self.checks)
@@ -118,7 +121,7 @@ class Server:
         self._leases = Leases(self.authority, Seal(keys), load(self.settings.connectors))
         if self._leases.connectors:
             self._leases.start()
-        self._reaching = reaching(self.settings, self.authority, self.passwords, factors, throttle)
+        self._reaching = reaching(self.settings, self.authority, self.passwords, factors, throttle, self.places)
         if self._reaching.courier is not None:
             self._reaching.courier.start()
 
@@ -129,6 +132,7 @@ class Server:
         if self._leases is not None:
             await self._leases.close()
         await self.authority.close()
+        self.places.close()
 
     async def counts(self) -> Mapping[str, int]:
         """`Directory.statistics`, at most a minute old: among a million sessions counting takes seconds."""

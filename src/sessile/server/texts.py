@@ -29,6 +29,7 @@ from sessile.server.texts_devices import Devices
 from sessile.server.texts_events import Events
 from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes
 from sessile.server.texts_leaving import Leaving
+from sessile.server.texts_places import Places
 from sessile.server.texts_recovery import Addresses, Recovery, Strength
 from sessile.server.texts_waiting import Waiting
 
@@ -310,6 +311,7 @@ class Texts:
     leaving: Leaving = field(default_factory=Leaving)
     waiting: Waiting = field(default_factory=Waiting)
     devices: Devices = field(default_factory=Devices)
+    places: Places = field(default_factory=Places)
     recovery: Recovery = field(default_factory=Recovery)
     addresses: Addresses = field(default_factory=Addresses)
     strength: Strength = field(default_factory=Strength)

@@ -15,7 +15,7 @@ from sessile.kernel.containment import Reached
 from sessile.kernel.decide import Denied
 from sessile.kernel.event import Event, EventName
 from sessile.kernel.reason import Reason
-from sessile.kernel.session import Client, SessionInfo, SessionKind
+from sessile.kernel.session import SessionInfo, SessionKind
 from sessile.nhi.blast import Living
 from sessile.nhi.inventory import Held
 from sessile.server.texts import Texts
@@ -123,10 +123,6 @@ class Wording(Texts):
     def shortened(self, said: str, most: int) -> str:
         """At most so many characters, for a picture, which cannot wrap."""
         return said if len(said) <= most else said[: most - 1] + "…"
-
-    def place(self, client: Client) -> str:
-        """`Chrome on Linux, 203.0.113.7`; empty where neither is known."""
-        return ", ".join(part for part in (client.label, client.ip) if part)
 
     def cause(self, cause: str) -> str:
         """A cause that Sessile gives, in words; one that a person gave, as it is."""
