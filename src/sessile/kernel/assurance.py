@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -42,7 +43,12 @@ def assurance(events: Iterable[Authentication]) -> int:
     0 is nobody proved (an anonymous session). Two factors must be of different kinds to make 2;
     3 needs a non-exportable key that resists phishing.
     """
-    methods = {event.method for event in events}
+    return _amounts_to(tuple([event.method for event in events]))
+
+
+@lru_cache(maxsize=1024)
+def _amounts_to(sequence: tuple[Method, ...]) -> int:
+    methods = set(sequence)
     if not methods:
         return 0
     if Method.HARDWARE_KEY in methods or (Method.SECURITY_KEY in methods and methods & _KNOWS):

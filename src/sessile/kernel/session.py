@@ -144,6 +144,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.kind is not SessionKind.BROWSER:
             return None
+        if len(self.authentications) == 1:
+            return self.authentications[0].at
         latest: list[Authentication] = []
         for event in sorted(self.authentications, key=lambda event: event.at, reverse=True):
             latest.append(event)
