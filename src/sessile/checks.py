@@ -37,6 +37,7 @@ from sessile.kernel.session import Client, Session, SessionInfo, SessionKind
 from sessile.kernel.token import TOKEN_LENGTH, placed, rotation_seed, well_formed
 from sessile.kernel.tries import Limit
 from sessile.near import Entry, NearCache
+from sessile.nhi import in_vain
 from sessile.nhi.budgets import Budgets, Metered
 from sessile.nhi.traces import Traces
 from sessile.stores import Backend
@@ -196,6 +197,7 @@ class Checks(abc.ABC):
                 self._near.apply(self._near.mark, (f"s:{snapshot.session.id}",))
             if denied.reason is Reason.REPLAYED:
                 await self._replayed(snapshot, client)
+            await in_vain.note(self.store, self.traces, snapshot, denied, client)
             return denied
         return await self._strict(token, near_key, key, client, requirement, touch)
 

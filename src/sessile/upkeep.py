@@ -1,4 +1,4 @@
-"""What an open authority does beside requests: writes coalesced touches, sweeps what is over, finishes reports."""
+"""What an open authority does beside requests: writes touches, tells what was over, sweeps, finishes reports."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from datetime import datetime
 from sessile.errors import SessileError
 from sessile.nhi.budgets import SYNC_SECONDS
 from sessile.nhi.traces import Traces
+from sessile.nhi.walk import EVERY_SECONDS, walk_all
 from sessile.stores import Backend
 
 logger = logging.getLogger("sessile")
@@ -20,6 +21,8 @@ FLUSH_SECONDS = 0.25
 """How long touches are gathered before they are written."""
 SWEEP_SECONDS = 60.0
 _SWEEP_ROWS = 500
+_CLOSING_SECONDS = 1.0
+"""How long is walked on where no other process may come soon: `sessile revoke`."""
 
 
 class Upkeep:
@@ -39,7 +42,10 @@ class Upkeep:
         self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         traces.wake = self._wake_up
-        work = (self._flush_forever(), self._sweep_forever(), self._resume_forever(), self._spend_forever())
+        work = (
+            self._flush_forever(), self._sweep_forever(), self._resume_forever(), self._spend_forever(),
+            self._walk_forever(),
+        )  # fmt: skip
         self._tasks = [self._loop.create_task(one) for one in work]
 
     def _wake_up(self) -> None:
@@ -79,6 +85,9 @@ class Upkeep:
             await self._touch()
             await self._traces.flush(self._store, everything=True)
             await self._spend()
+        with contextlib.suppress(SessileError, TimeoutError):
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await walk_all(self._store, pause=0)
 
     async def _flush_forever(self) -> None:
         while True:
@@ -100,6 +109,15 @@ class Upkeep:
             except SessileError as error:
                 logger.warning("containments not finished, trying again in a minute: %s", error)
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _walk_forever(self) -> None:
+        """Tell of what was over with something that ended."""
+        while True:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                await walk_all(self._store)
+            except SessileError as error:
+                logger.warning("not all that was over with something is told, trying again: %s", error)
 
     async def _spend_forever(self) -> None:
         """Report what was counted of budgets, and hear what others counted."""

@@ -1,22 +1,27 @@
 """What a containment reaches. Pure: the cut as it was written, and what hangs below it as the store finds it later.
 
 A containment is first a cut: one commit that ends the root. Everything below is over from then on, by derivation.
-What it reached is found out afterwards, by undoing the cut in thought: who would be alive without it?
+What it reached is found out afterwards, by undoing the cut in thought: who would be alive without it? The same tells of
+any other ending what was over with it (`nhi.walk`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import msgspec
 
 from sessile.kernel.decide import Ancestor, Snapshot, is_live
+from sessile.kernel.event import Actor
 from sessile.kernel.principal import Principal, Status
 from sessile.kernel.session import Link, Session, SessionKind, Tie
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 """`since` of a containment that reaches back to the beginning."""
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""`since` of an ending that is no containment: what has a life of its own goes on."""
 
 
 class Before(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,9 +35,10 @@ class Before(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
-    """The commit that a containment begins with. Written in the same transaction as the ending itself."""
+    """The commit that ended something. Written in the same transaction as the ending itself."""
 
     id: str
+    """Of the containment; empty: it is none."""
     session: str | None = None
     uid: str | None = None
     """The target: exactly one of the two."""
@@ -43,9 +49,22 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     """The store's clock in the transaction."""
     cause: str
     by: str
+    by_uid: str | None = None
+    by_session: str | None = None
     before: Before | None = None
     """None: nothing was cut, this only asks what would be."""
     delta: timedelta = timedelta(0)
+
+    @property
+    def actor(self) -> Actor:
+        """By whom it was made."""
+        return Actor(name=self.by, uid=self.by_uid, session=self.by_session)
+
+    @property
+    def may_end_others(self) -> bool:
+        """Whether anything can have been over with the target: with what was over before, nothing was."""
+        was = self.before or Before()
+        return self.since != NEVER or (was.ended is None and was.status is Status.ACTIVE)
 
 
 class Fate(StrEnum):
@@ -87,8 +106,13 @@ def reached(snapshot: Snapshot, cut: Cut) -> Reached:
     )  # fmt: skip
 
 
-def fate(snapshot: Snapshot, cut: Cut) -> Fate:
-    """What the cut does to a session that is the target, the target's, or below either."""
+def fate(snapshot: Snapshot, cut: Cut, later: Sequence[Cut] = ()) -> Fate:
+    """What the cut does to a session that is the target, the target's, or below either.
+
+    `later`: cuts that came after it, oldest first, which have not ended anything yet from where this one stands.
+    """
+    for other in reversed(later):
+        snapshot = undone(snapshot, other)
     if not is_live(undone(snapshot, cut), cut.at):
         return Fate.OVER
     session = snapshot.session
@@ -120,7 +144,10 @@ def undone(snapshot: Snapshot, cut: Cut) -> Snapshot:
 def _cuts(link: Link, cut: Cut) -> bool:
     if link.session != cut.session and (cut.uid is None or link.uid != cut.uid):
         return False
-    return link.tie is Tie.PARENT or link.since >= cut.since
+    if link.tie is Tie.PARENT:
+        return True
+    # What a principal hands out after it was contained is another matter.
+    return link.since >= cut.since and (cut.uid is None or link.since <= cut.at)
 
 
 def _session(session: Session, cut: Cut, before: Before) -> Session:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from sessile.kernel.assurance import Method
-from sessile.kernel.decide import Active
+from sessile.kernel.decide import Active, Denied
 from sessile.kernel.lease import Lease
 from sessile.kernel.principal import Principal, Status
 from sessile.kernel.session import Client, Session, SessionKind
@@ -28,6 +28,7 @@ class EventName(StrEnum):
     SESSION_ELEVATED = "session.elevated"
     SESSION_ROTATED = "session.rotated"
     SESSION_REVOKED = "session.revoked"
+    SESSION_OVER = "session.over"
     SESSION_CONTAINED = "session.contained"
     TOKEN_REPLAYED = "session.replayed"
     SESSION_MISMATCH = "session.mismatch"
@@ -206,6 +207,32 @@ def ended_event(session: Session, cause: str, by: Actor) -> Event:
     return Event(
         name=EventName.SESSION_REVOKED, principal=session.principal, uid=session.uid, session=session.id, by=by,
         cause=cause, details=about(session, EventName.SESSION_REVOKED.value),
+    )  # fmt: skip
+
+
+def over_event(session: Session, above: str, cause: str, by: Actor, ending: int, containment: str) -> Event:
+    """What an agent or a service held is over with what it hung on: `above` is a session's id or a principal's uid, and
+    `ending` the number of the event that says so."""
+    name = EventName.SESSION_OVER
+    details: Details = {"kind": session.kind.value, "with": above, "ending": ending}
+    if containment:
+        details["containment"] = containment
+    return Event(
+        name=name, principal=session.principal, uid=session.uid, session=session.id, by=by, cause=cause,
+        details=details | about(session, name.value),
+    )  # fmt: skip
+
+
+def denied_event(session: Session, denied: Denied, client: Client) -> Event:
+    """An agent's or a service's token was used that counts for nothing, for the first time since. Why it does not is
+    the cause; who ended it, and when, where that is known."""
+    details: Details = {"ended_by": denied.by} if denied.by else {}
+    if denied.at is not None:
+        details["ended"] = denied.at.isoformat()
+    return Event(
+        name=EventName.ACCESS_DENIED, principal=session.principal, uid=session.uid, session=session.id,
+        by=actor_in(session, client), cause=denied.cause or denied.reason,
+        details=details | about(session, "use", denied.reason, "token"),
     )  # fmt: skip
 
 

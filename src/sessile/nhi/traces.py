@@ -76,6 +76,20 @@ class Traces:
             event = touched_event(session, resource, action, decision, client or session.client)
         self._new((session.id, TraceKind.TOUCH, resource, action, decision), event)
 
+    def knows(self, session_id: str, decision: str) -> bool:
+        """Whether it is noted here that the session's token was used in vain, for that reason."""
+        return _in_vain(session_id, decision) in self._marks
+
+    def refused(self, session: Session, event: Event, decision: str) -> None:
+        """The token of an agent or a service was used in vain. The event is written for the first time."""
+        key = _in_vain(session.id, decision)
+        mark = self._marks.get(key)
+        if mark is None:
+            self._new(key, event)
+        else:
+            mark.times += 1
+            mark.last = self._now()
+
     def used(self, session: Session, client: Client | None) -> None:
         """The token of an agent or a service was used from there."""
         if session.kind.is_a_persons:
@@ -133,6 +147,10 @@ class Traces:
             for mark, times, written in counted:
                 mark.times, mark.written = mark.times + times, written
             raise
+
+
+def _in_vain(session_id: str, decision: str) -> Key:
+    return session_id, TraceKind.TOUCH, "token", "use", decision
 
 
 def _nobody() -> None:

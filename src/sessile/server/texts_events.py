@@ -35,6 +35,7 @@ class Events:
                 "session.elevated": "Confirmed it was you",
                 "session.rotated": "Session got a new token",
                 "session.revoked": "Session ended",
+                "session.over": "Over with what it hung on",
                 "session.contained": "Session ended after a compromise",
                 "session.replayed": "An old token was used",
                 "session.mismatch": "Session used from another place or browser",

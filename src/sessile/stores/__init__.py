@@ -10,6 +10,7 @@ from sessile.stores.leasing import Leased
 from sessile.stores.mail import Mails
 from sessile.stores.noticing import Notices
 from sessile.stores.protocol import Directory, Store
+from sessile.stores.walking import Walks
 from sessile.stores.working import Works
 
 REDIS = (
@@ -18,7 +19,7 @@ REDIS = (
 )  # fmt: skip
 
 
-class Backend(Store, Directory, Mails, Leased, Notices, Works, Protocol):
+class Backend(Store, Directory, Mails, Leased, Notices, Works, Walks, Protocol):
     """A store that is its own directory."""
 
 

@@ -35,12 +35,13 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.kernel.trace import shown
 from sessile.near import NearCache
-from sessile.stores.containing import before, cut_of, widened
+from sessile.stores.containing import aside, before, cut_of, ending_of, widened
 from sessile.stores.memory_directory import page
 from sessile.stores.memory_erasing import deletion, erased_containment, erased_event, erased_events, erased_session
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.memory_noticing import MemoryNotices
+from sessile.stores.memory_walking import MemoryWalks
 from sessile.stores.memory_working import MemoryWorks
 from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Erased, Page, Replaced
 from sessile.stores.retiring import retired
@@ -56,7 +57,7 @@ class _Token(msgspec.Struct):
     since: datetime
 
 
-class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
+class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryWalks):
     """`Store` and `Directory` in dictionaries."""
 
     local = True
@@ -137,10 +138,12 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
             by = actor_in(session)
             self._end_session(replaced, "replaced", by, now)
             self._append(ended_event(self._sessions[replaced.id], "replaced", by), now)
+            self._add_walk(aside(replaced, "replaced", by, now))
             touched.append(f"s:{replaced.id}")
         for old in surplus:
             self._end_session(old, "limit", SYSTEM, now)
             self._append(ended_event(old, "limit", SYSTEM), now)
+            self._add_walk(aside(old, "limit", SYSTEM, now))
             touched.append(f"s:{old.id}")
         self._sessions[session.id] = session
         self._keep_until[session.id] = session.expires + TOMBSTONE
@@ -309,17 +312,18 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
             password=end.credential is not None, revoked=revoked, sessions=ids, containment=end.containment,
         )  # fmt: skip
         self._append(event, now)
+        target = self._target(end)
+        if target is not None and was is not None:
+            self._add_walk(ending_of(end, target, was, now))
         self._destroy_work(end)
         self._announce(*touched)
         ended = Ended(now, self._mark, revoked, tuple(ids[:_IDS]))
-        if was is not None:
-            cut = cut_of(end, self._target(end), was, ended)
+        if was is not None and end.containment is not None:
+            cut = cut_of(end, target, was, ended)
             self._containments.setdefault(cut.id, Contained(cut=cut))
         return ended
 
     def _before(self, end: End) -> Before | None:
-        if end.containment is None:
-            return None
         found = self._sessions.get(end.session) if end.session is not None else self._principal(end.uid)
         return before(found) if found is not None else None
 
@@ -406,6 +410,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks):
         self._mails = {id: mail for id, mail in self._mails.items() if mail[1].uid != uid}
         self._forget_uses({event.session for event in self._events if event.uid == uid})
         self._containments = {id: erased_containment(one, principal.name) for id, one in self._containments.items()}
+        self._erase_walks(principal.name)
         self._events[:], count, others = erased_events(self._events, uid, principal.name, deleted)
         if count or named or principal.name != ERASED:
             self._append(erased_event(uid, cause, by, len(named), others), now)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from sessile.kernel.containment import Cut
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.personal import NAMED, apart, whole
 from sessile.kernel.principal import ERASED
@@ -48,9 +49,14 @@ def erased_events(events: Sequence[Event], uid: str, name: str, deleted: Event) 
 
 def erased_containment(contained: Contained, name: str) -> Contained:
     """A containment, its cut and its report, without the name."""
-    cut = msgspec.json.decode(without(msgspec.json.encode(contained.cut).decode(), name), type=type(contained.cut))
+    cut = erased_cut(contained.cut, name)
     report = None if contained.report is None else without(contained.report.decode(), name).encode()
     return Contained(cut=cut, state=contained.state, report=report)
+
+
+def erased_cut(cut: Cut, name: str) -> Cut:
+    """A cut without the name."""
+    return msgspec.json.decode(without(msgspec.json.encode(cut).decode(), name), type=Cut)
 
 
 def deletion(events: Sequence[Event], uid: str) -> Event:

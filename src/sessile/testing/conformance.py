@@ -30,6 +30,7 @@ from sessile.testing.resuming import Resuming
 from sessile.testing.retiring import Retiring
 from sessile.testing.rotating import Rotating
 from sessile.testing.stateful import against_memory
+from sessile.testing.walking import Walking
 from sessile.testing.working import Working
 from sessile.testing.world import MakeStore, Node, World
 
@@ -42,6 +43,7 @@ class StoreConformance(
     Ending,
     Erasing,
     Containing,
+    Walking,
     Listing,
     Keeping,
     Proving,

@@ -16,6 +16,7 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionKind
 from sessile.kernel.token import partition_of_digest
 from sessile.kernel.trace import shown
+from sessile.stores.containing import aside
 from sessile.stores.protocol import TOMBSTONE, Begun
 from sessile.stores.redis import journal
 from sessile.stores.redis.applying import keep
@@ -23,7 +24,7 @@ from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Found, asking, p
 from sessile.stores.redis.journal import EndSession, Entry
 from sessile.stores.redis.layout import Stored, Token, principal_row
 from sessile.stores.redis.reach import Reach
-from sessile.stores.sql import leases
+from sessile.stores.sql import leases, walking
 from sessile.stores.sql.noticing import add_trace
 from sessile.stores.sql.transaction import Transaction
 
@@ -71,6 +72,7 @@ def _record(tx: Transaction, session: Session, giver: Session | None, over: Over
         op = EndSession(one.id, tx.now, cause, by.name)
         entries += journal.append(tx, f"s:{one.id}", {one.partition: op})
         tx.record(ended_event(one, cause, by))
+        walking.put(tx, aside(one, cause, by, tx.now))
     tx.record(begun_event(session, giver, lease))
     if (seen := shown(session, giver)) is not None:
         add_trace(tx, seen)

@@ -16,7 +16,7 @@ from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, Status, new_epoch
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session
-from sessile.stores.containing import before, cut_of
+from sessile.stores.containing import before, cut_of, ending_of
 from sessile.stores.protocol import End, Ended
 from sessile.stores.redis import journal
 from sessile.stores.redis.engine import Found, Outcome, asking
@@ -25,7 +25,7 @@ from sessile.stores.redis.layout import Stored, session_row
 from sessile.stores.redis.listing import below, of
 from sessile.stores.redis.reach import Reach, Unapplied
 from sessile.stores.redis.rotation import superseded
-from sessile.stores.sql import containing, working
+from sessile.stores.sql import containing, walking, working
 from sessile.stores.sql.directory import find_fact, find_policy, find_principal, put_credential, save_principal
 from sessile.stores.sql.directory import set_policy as set_policy_row
 from sessile.stores.sql.transaction import Transaction
@@ -95,7 +95,7 @@ async def _session(reach: Reach, end: End, session_id: str) -> Ended:
 def _journal_session(tx: Transaction, end: End, session: Session, revoked: int | None, ids: list[str]) -> list[Entry]:
     op = EndSession(session.id, tx.now, end.cause, end.by.name, end.contain_since)
     entries = journal.append(tx, f"s:{session.id}", {session.partition: op})
-    _record(tx, end, session, revoked, ids)
+    _record(tx, end, session, revoked, ids, before(session))
     _contain(tx, end, session, before(session), entries)
     return entries
 
@@ -107,12 +107,17 @@ def _contain(tx: Transaction, end: End, target: Session | Principal, was: Before
         )
 
 
-def _record(tx: Transaction, end: End, target: Session | Principal | None, revoked: int | None, ids: list[str]) -> None:
+def _record(
+    tx: Transaction, end: End, target: Session | Principal | None, revoked: int | None, ids: list[str],
+    was: Before | None,
+) -> None:  # fmt: skip
     event = ending_event(
         target, cause=end.cause, by=end.by, status=end.status, contained=end.contain_since is not None,
         password=end.credential is not None, revoked=revoked, sessions=ids, containment=end.containment,
     )  # fmt: skip
     tx.record(event)
+    if target is not None and was is not None:
+        walking.put(tx, ending_of(end, target, was, tx.now))
     working.destroy(tx, end)
 
 
@@ -181,7 +186,7 @@ def _journal_principal(
         here = row if kept is not None and kept.session.partition == partition else None
         ops[partition] = SetPrincipal(after, here)
     entries = journal.append(tx, f"p:{uid}", ops)
-    _record(tx, end, after, revoked, ids)
+    _record(tx, end, after, revoked, ids, before(known))
     _contain(tx, end, after, before(known), entries)
     return entries
 
@@ -198,7 +203,7 @@ def _everyone(tx: Transaction, end: End) -> list[Entry]:
     locked_until = tx.now + end.lock_sign_in if end.lock_sign_in is not None else None
     everyone = journal.set_everyone(tx, {kind: new_epoch() for kind in end.everyone}, locked_until)
     entries = journal.append(tx, "all", dict.fromkeys(ALPHABET, SetEveryone(everyone)))
-    _record(tx, end, None, None, [])
+    _record(tx, end, None, None, [], None)
     return entries
 
 

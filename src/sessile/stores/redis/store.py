@@ -53,6 +53,7 @@ from sessile.stores.redis.mail import RedisMails
 from sessile.stores.redis.noticing import RedisNotices
 from sessile.stores.redis.reach import Reach
 from sessile.stores.redis.servers import Servers
+from sessile.stores.redis.walking import RedisWalks
 from sessile.stores.redis.wire import Refused
 from sessile.stores.redis.working import RedisWorks
 from sessile.trust import Delta
@@ -66,7 +67,7 @@ _AGAIN_SECONDS = 1.0
 _ID_FACT = "directory id"
 
 
-class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks):
+class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisWalks):
     """`Store` on Redis or Valkey, and `Directory` on the SQL store beside it.
 
     Args:

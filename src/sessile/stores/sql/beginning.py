@@ -6,15 +6,16 @@ from datetime import timedelta
 
 from sessile.errors import Conflict, LimitExceeded, NotFound
 from sessile.kernel.decide import Denied, Snapshot, holds, is_live
-from sessile.kernel.event import SYSTEM, actor_in, begun_event, ended_event
+from sessile.kernel.event import SYSTEM, Actor, actor_in, begun_event, ended_event
 from sessile.kernel.issue import Draft, issue
 from sessile.kernel.policy import AtLimit, Policy
 from sessile.kernel.principal import OPERATOR, Principal, Status
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionKind
 from sessile.kernel.trace import shown
+from sessile.stores.containing import aside
 from sessile.stores.protocol import Begun
-from sessile.stores.sql import leases, sessions
+from sessile.stores.sql import leases, sessions, walking
 from sessile.stores.sql.directory import find_policy, find_principal
 from sessile.stores.sql.noticing import add_trace
 from sessile.stores.sql.rows import datetime_of, epochs_of, instant
@@ -97,7 +98,7 @@ def _take_over(tx: Transaction, replaced: str, session: Session) -> tuple[str, .
             session.id, found.seq,
         )  # fmt: skip
     by = actor_in(session)
-    tx.record(ended_event(sessions.end(tx, found, "replaced", by), "replaced", by))
+    _end(tx, found, "replaced", by)
     return (found.session.id,)
 
 
@@ -113,8 +114,13 @@ def _make_room(tx: Transaction, session: Session, policy: Policy) -> tuple[str, 
     others = (other for other in surplus if other.session.id != session.id)
     oldest = sorted(others, key=lambda other: (other.session.last_seen, other.seq))[:over]
     for other in oldest:
-        tx.record(ended_event(sessions.end(tx, other, "limit", SYSTEM), "limit", SYSTEM))
+        _end(tx, other, "limit", SYSTEM)
     return tuple(other.session.id for other in oldest)
+
+
+def _end(tx: Transaction, found: Loaded, cause: str, by: Actor) -> None:
+    tx.record(ended_event(sessions.end(tx, found, cause, by), cause, by))
+    walking.add(tx, aside(found.session, cause, by, tx.now))
 
 
 def _live_browsers(tx: Transaction, uid: str | None) -> list[Loaded]:

@@ -14,9 +14,9 @@ from sessile.kernel.event import ending_event
 from sessile.kernel.issue import elevate
 from sessile.kernel.principal import Principal, Status, new_epoch
 from sessile.kernel.session import Session, SessionKind
-from sessile.stores.containing import before, cut_of
+from sessile.stores.containing import before, cut_of, ending_of
 from sessile.stores.protocol import End, Ended
-from sessile.stores.sql import containing, sessions, working
+from sessile.stores.sql import containing, sessions, walking, working
 from sessile.stores.sql.directory import find_policy, find_principal, put_credential, save_principal
 from sessile.stores.sql.rows import epochs_of, instant, json_text
 from sessile.stores.sql.snapshots import Loaded, by_id, by_ids
@@ -71,6 +71,8 @@ def end(tx: Transaction, end: End) -> Ended:
         password=end.credential is not None, revoked=revoked, sessions=ids, containment=end.containment,
     )  # fmt: skip
     tx.record(event)
+    if target is not None and cut is not None:
+        walking.add(tx, ending_of(end, target, cut, tx.now))
     working.destroy(tx, end)
     ended = Ended(tx.now, tx.mark(), revoked, tuple(ids[:SHOWN]), tx.delta)
     if end.containment is not None and cut is not None:

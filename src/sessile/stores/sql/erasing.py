@@ -39,6 +39,7 @@ def erase(tx: Transaction, uid: str, cause: str, by: Actor, sessions: int = 0) -
     # Where its tokens were used from.
     tx.change(f"DELETE FROM trace WHERE kind = 'use' AND subject IN ({_ITS_SESSIONS})", uid)  # noqa: S608
     _containments(tx, found.name)
+    _walks(tx, found.name)
     return Erased(uid, sessions, _events(tx, found, deleted[0], sessions, cause, by), tx.now), after
 
 
@@ -66,6 +67,12 @@ def _containments(tx: Transaction, name: str) -> None:
         texts: list[Any] = [None if text is None else without(text, name) for text in (cut, report)]
         if texts != [cut, report]:
             tx.change("UPDATE containment SET cut = ?, report = ? WHERE id = ?", *texts, id_)
+
+
+def _walks(tx: Transaction, name: str) -> None:
+    for n, cut in tx.rows("SELECT n, cut FROM walk"):
+        if (text := without(cut, name)) != cut:
+            tx.change("UPDATE walk SET cut = ? WHERE n = ?", text, n)
 
 
 def _events(tx: Transaction, found: Principal, deleted: int, sessions: int, cause: str, by: Actor) -> int:

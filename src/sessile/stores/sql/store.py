@@ -48,6 +48,7 @@ from sessile.stores.sql.leases import SQLLeases
 from sessile.stores.sql.mail import SQLMails
 from sessile.stores.sql.noticing import SQLNotices
 from sessile.stores.sql.transaction import Db, Transaction
+from sessile.stores.sql.walking import SQLWalks
 from sessile.stores.sql.working import SQLWorks
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ class Lane(IntEnum):
     """Touches and sweeping: nobody waits for them."""
 
 
-class SQLStore(SQLMails, SQLLeases, SQLNotices, SQLWorks):
+class SQLStore(SQLMails, SQLLeases, SQLNotices, SQLWorks, SQLWalks):
     """See `stores.protocol`. Opening, following and `read`, which every check without a near cache pays for, are each
     engine's own."""
 
@@ -93,6 +94,10 @@ class SQLStore(SQLMails, SQLLeases, SQLNotices, SQLWorks):
     @abc.abstractmethod
     async def _end(self, work: Callable[..., Ends], *args: object, lane: Lane = Lane.ENDINGS) -> Ends:
         """`_write` of what ends something, with the instant of its acknowledgement, and by whom."""
+
+    async def _later(self, work: Callable[..., T], *args: object) -> T:
+        """`_write`, for which nobody waits."""
+        return await self._write(work, *args, lane=Lane.LATER)
 
     # -- beside a store of sessions that is no SQL --------------------------------------------------------------
 
