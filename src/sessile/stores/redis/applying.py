@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 
@@ -32,7 +33,10 @@ from sessile.stores.redis.layout import (
     stored_of,
     tag,
 )  # fmt: skip
+from sessile.stores.sql.transaction import Db
 from sessile.trust import Delta
+
+T = TypeVar("T")
 
 logger = logging.getLogger("sessile")
 
@@ -56,10 +60,12 @@ class Applying:
             found = await self._engine.read(entry.partition, _asked(entry))
             mark = found.stamp.mark
             if mark is not None and mark >= entry.n:
-                # Done by somebody else. Written behind it, so that this acknowledgement is a quorum's too.
-                change = Change(found)
-                change.before = change.after = mark
-                outcome = await self._engine.write(change)
+                # Done by somebody else, if it was done by this history's rows.
+                head = await self._ask(lambda db, mark=mark: journal.head(db, entry.partition, mark))  # type: ignore[misc]
+                if head is None:
+                    await self.catch_up(entry.partition, mark)
+                    continue
+                outcome = await self._confirm(found, mark, head)
             elif mark != entry.previous:
                 await self.catch_up(entry.partition)
                 continue
@@ -67,10 +73,25 @@ class Applying:
                 outcome = await self._engine.write(_change(found, entry))
             if outcome.done:
                 return outcome
+            if outcome.why == "changed":
+                await self.catch_up(entry.partition)
         raise StoreUnavailable(BUSY)
 
-    async def catch_up(self, partition: str) -> None:
-        """Apply all rows that the partition lacks. Raises StoreUnavailable."""
+    async def _confirm(self, found: Found, mark: int, head: bytes | None) -> Outcome:
+        """That this is the last row there. It is a write, so that the acknowledgement is a quorum's too."""
+        change = Change(found)
+        change.before = change.after = mark
+        change.rows[change.key("head")] = head
+        return await self._engine.write(change)
+
+    async def _ask(self, read: Callable[[Db], T]) -> T:
+        """Read the directory where it is written to: another file may lie at its path since a moment ago."""
+        return await self._directory.change(lambda tx: read(tx.db))
+
+    async def catch_up(self, partition: str, known: int = 0) -> None:
+        """Apply all rows that the partition lacks. `known`: the last row that this node has heard of.
+
+        Raises StoreUnavailable."""
         while True:
             found = await self._engine.read(partition)
             stamp = found.stamp
@@ -82,27 +103,42 @@ class Applying:
                 await self._begin(partition)
                 continue
             mark = stamp.mark
-            rows, head = await self._directory.look(
-                lambda db, mark=mark: (journal.after(db, partition, mark), journal.heads(db).get(partition, 0))  # type: ignore[misc]
-            )
-            if mark > head:
-                await self._empty(partition, "its directory went back in time")
+            rows, last, head = await self._ask(
+                lambda db, mark=mark: (  # type: ignore[misc]
+                    journal.after(db, partition, mark), journal.heads(db).get(partition, 0),
+                    journal.head(db, partition, mark),
+                )
+            )  # fmt: skip
+            if (highest := max(mark, known)) > last:
+                logger.error("the directory went back in time (restored from a copy?): everybody's sessions end")
+                await self._directory.change(lambda tx, n=highest: journal.overtake(tx, partition, n))  # type: ignore[misc]
             elif rows and rows[0].previous != mark:
-                await self._empty(partition, "it was restored from a copy older than the journal")
-            elif not rows:
-                return
-            else:
+                await self._empty(found, "it was restored from a copy older than the journal")
+            elif rows:
                 for row in rows:
-                    await self._apply(row)
+                    if not await self._apply(row):
+                        break
+            elif await self._is(found, mark, head):
+                return
 
-    async def _apply(self, entry: Entry) -> None:
+    async def _is(self, found: Found, mark: int, head: bytes | None) -> bool:
+        """Whether the partition is still at that row, and in this history. One that is in another one is emptied."""
+        outcome = await self._confirm(found, mark, head)
+        if outcome.why == "changed":
+            await self._empty(found, "what it holds is not this directory's")
+        return outcome.done
+
+    async def _apply(self, entry: Entry) -> bool:
         for attempt in range(ATTEMPTS):
             await pause(attempt)
             found = await self._engine.read(entry.partition, _asked(entry))
             if found.stamp.mark is None or found.stamp.mark != entry.previous:
-                return  # somebody else is at it: look again
-            if (await self._engine.write(_change(found, entry))).done:
-                return
+                return False  # somebody else is at it: look again
+            outcome = await self._engine.write(_change(found, entry))
+            if outcome.done:
+                return True
+            if outcome.why == "changed" and not await self._is(found, entry.previous, entry.previous_head):
+                return False
         raise StoreUnavailable(BUSY)
 
     async def _begin(self, partition: str) -> None:
@@ -112,10 +148,12 @@ class Applying:
         found = await self._engine.read(partition)
         if found.stamp.mark is not None:
             return
-        seed = await self._directory.look(lambda db: journal.seed(db, partition))
+        seed = await self._ask(lambda db: journal.seed(db, partition))
         change = Change(found)
         change.rows[change.key("mark")] = None
-        change.after = seed.head
+        change.after = seed.number
+        if seed.head is not None:
+            change.put("head", seed.head)
         change.put("everyone", everyone_row(seed.everyone))
         change.put("delta", delta_row(seed.delta, self.directory_id))
         for policy in seed.policies:
@@ -123,9 +161,14 @@ class Applying:
         change.objects.append("all")
         await self._engine.write(change)
 
-    async def _empty(self, partition: str, why: str) -> None:
-        logger.error("partition %s of the engine is emptied, whoever is in it has to sign in again: %s", partition, why)
-        await self._engine.call(partition, "DEL", f"{tag(partition)}mark")
+    async def _empty(self, found: Found, why: str) -> None:
+        """Unless somebody has got ahead: by its mark it is known to be empty."""
+        change = Change(found)
+        change.before = found.stamp.mark
+        change.deletions.append(change.key("mark"))
+        if (await self._engine.write(change)).done:
+            where = found.partition
+            logger.error("partition %s of the engine is emptied, whoever is in it has to sign in again: %s", where, why)
 
     async def _clear(self, partition: str) -> None:
         tagged = tag(partition)
@@ -156,6 +199,8 @@ def _change(found: Found, entry: Entry) -> Change:
     """What the row means here. A session that is gone needs nothing to be done."""
     change = Change(found)
     change.before, change.after = entry.previous, entry.n
+    change.rows[change.key("head")] = entry.previous_head
+    change.put("head", entry.head)
     match entry.op:
         case EndSession() as op:
             stored = found.stored(op.id)

@@ -32,11 +32,12 @@ _MOVE_SECONDS = 1.0
 """For how long a read waits for a partition that is on its way to another server."""
 
 Heads = Callable[[], Awaitable[Mapping[str, int]]]
-CatchUp = Callable[[str], Awaitable[None]]
+CatchUp = Callable[[str, int], Awaitable[None]]
 
 
 class Following:
-    """`heads`: the last row of the journal for each partition. `catch_up`: apply what a partition lacks of it.
+    """`heads`: the last row of the journal for each partition. `catch_up`: apply what a partition lacks of it,
+    where so many rows are known.
     `learned`: told of Δ in nanoseconds whenever it is another one."""
 
     def __init__(

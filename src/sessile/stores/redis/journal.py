@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Protocol, TypeVar
 
 import msgspec
 
+from sessile.kernel.event import SYSTEM, ending_event
 from sessile.kernel.ids import ALPHABET, home
 from sessile.kernel.policy import Policy
-from sessile.kernel.principal import Principal, PrincipalKind
+from sessile.kernel.principal import Principal, PrincipalKind, new_epoch
 from sessile.kernel.session import SessionKind
 from sessile.stores import Backend
 from sessile.stores.redis.layout import Everyone
@@ -85,12 +87,18 @@ class Entry(msgspec.Struct, frozen=True):
     previous: int
     """The number of the row before it for this partition; 0: it is the first."""
     op: Op
+    head: bytes
+    """Tells it from the row of that number in another history of the directory (one that was restored from a copy)."""
+    previous_head: bytes | None
+    """That of the row before it; None: it is the first."""
 
 
 class Seed(msgspec.Struct, frozen=True):
     """What an empty partition begins with."""
 
-    head: int
+    number: int
+    head: bytes | None
+    """Number and head of the last row; all that it did is in what follows."""
     everyone: Everyone
     policies: Sequence[Policy]
     delta: Delta
@@ -112,26 +120,73 @@ def append(tx: Transaction, name: str, ops: Mapping[str, Op]) -> list[Entry]:
     n = tx.mark()
     entries = []
     for partition, op in ops.items():
-        row = tx.row("SELECT max(n) FROM ending WHERE partition = ?", partition)
-        previous: int = (row[0] if row is not None else None) or 0
+        last = _last(tx.db, partition)
+        previous, previous_head = last or (0, None)
+        at, encoded = instant(tx.now), _encode(op)
         tx.change(
             "INSERT INTO ending (partition, n, previous, at, op) VALUES (?, ?, ?, ?, ?)",
-            partition, n, previous, instant(tx.now), _encode(op),
+            partition, n, previous, at, encoded,
         )  # fmt: skip
-        entries.append(Entry(partition, n, previous, op))
+        entries.append(Entry(partition, n, previous, op, _head(n, previous, at, encoded), previous_head))
     return entries
 
 
+def _head(n: int, previous: int, at: int, op: bytes) -> bytes:
+    # Instants to the microsecond, ids and new epochs are in it: another history has another one.
+    return sha256(f"{n} {previous} {at} ".encode() + op).digest()[:16]
+
+
+def _last(db: Db, partition: str) -> tuple[int, bytes] | None:
+    sql = "SELECT n, previous, at, op FROM ending WHERE partition = ? ORDER BY n DESC LIMIT 1"
+    found = db.execute(sql, (partition,)).fetchall()
+    return (found[0][0], _head(*found[0])) if found else None
+
+
+def overtake(tx: Transaction, partition: str, number: int) -> None:
+    """This directory has lost rows that an engine, or a node, knows of: it was restored from a copy. End everybody's
+    sessions, by a row above all of those, unless somebody has done it meanwhile: so that no row to come is taken for
+    one that is in force already."""
+    tx.lock_everyone(change=True)
+    tx.lock_record()
+    if heads(tx.db).get(partition, 0) >= number:
+        return
+    if tx.rows("SELECT max(n) FROM journal")[0][0] < number:
+        tx.skip_to(number)
+    append(
+        tx, "all", dict.fromkeys(ALPHABET, SetEveryone(set_everyone(tx, {kind: new_epoch() for kind in SessionKind})))
+    )
+    tx.record(
+        ending_event(
+            None, cause="the directory went back in time", by=SYSTEM, status=None, contained=False, password=False,
+            revoked=None, sessions=[],
+        )
+    )  # fmt: skip
+
+
 def heads(db: Db) -> dict[str, int]:
-    """The last row for each partition that has any."""
+    """The number of the last row for each partition that has any."""
     return dict(db.execute("SELECT partition, max(n) FROM ending GROUP BY partition", ()).fetchall())
 
 
+def head(db: Db, partition: str, number: int) -> bytes | None:
+    """The head of a row; None: there is none, or no row any more."""
+    sql = "SELECT n, previous, at, op FROM ending WHERE partition = ? AND n = ?"
+    found = db.execute(sql, (partition, number)).fetchall()
+    return _head(*found[0]) if found else None
+
+
 def after(db: Db, partition: str, mark: int, limit: int = 500) -> list[Entry]:
+    """Rows after row `mark`, in order."""
     rows = db.execute(
-        "SELECT n, previous, op FROM ending WHERE partition = ? AND n > ? ORDER BY n LIMIT ?", (partition, mark, limit)
+        "SELECT n, previous, at, op FROM ending WHERE partition = ? AND n > ? ORDER BY n LIMIT ?",
+        (partition, mark, limit),
     ).fetchall()
-    return [Entry(partition, n, previous, _op(op)) for n, previous, op in rows]
+    entries: list[Entry] = []
+    before = head(db, partition, mark)
+    for n, previous, at, op in rows:
+        entries.append(Entry(partition, n, previous, _op(op), _head(n, previous, at, op), before))
+        before = entries[-1].head
+    return entries
 
 
 def everyone(db: Db) -> Everyone:
@@ -139,7 +194,9 @@ def everyone(db: Db) -> Everyone:
     return Everyone(dict(epochs_of(epochs)), maybe_datetime(locked_until))
 
 
-def set_everyone(tx: Transaction, changed: Mapping[SessionKind, bytes], locked_until: datetime | None) -> Everyone:
+def set_everyone(
+    tx: Transaction, changed: Mapping[SessionKind, bytes], locked_until: datetime | None = None
+) -> Everyone:
     tx.lock_everyone(change=True)
     before = everyone(tx.db)
     found = Everyone(before.epochs | dict(changed), locked_until or before.locked_until)
@@ -152,8 +209,8 @@ def set_everyone(tx: Transaction, changed: Mapping[SessionKind, bytes], locked_u
 
 def seed(db: Db, partition: str) -> Seed:
     # In this order: what has changed since the head was read is in the rows that come after it, and applied again.
-    head = heads(db).get(partition, 0)
-    return Seed(head, everyone(db), all_policies(db), delta(db))
+    number, head = _last(db, partition) or (0, None)
+    return Seed(number, head, everyone(db), all_policies(db), delta(db))
 
 
 _DELTA = "delta"

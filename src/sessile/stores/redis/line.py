@@ -151,14 +151,14 @@ class Line:
                     continue  # given to another line meanwhile
                 head, follower = heads.get(partition, 0), self._followers[partition]
                 good = follower.set_up(known[partition], facts[partition], journal=head)
-                if not good or facts[partition].mark > head:
+                if not good or facts[partition].mark > head or known[partition].number > head:
                     follower.lost()
                     behind.append(partition)
             self._servers.only(self.address, wire.identity)
             self._whole.settle()
             if not behind:
                 return
-            await asyncio.gather(*[self._whole.catch_up(partition) for partition in behind])
+            await asyncio.gather(*[self._whole.catch_up(partition, known[partition].number) for partition in behind])
             partitions = "".join(behind)
         raise StoreUnavailable("the engine does not keep what is written to it")
 

@@ -93,6 +93,10 @@ class Transaction(abc.ABC):
         """The number of the last journal row."""
 
     @abc.abstractmethod
+    def skip_to(self, number: int) -> None:
+        """Append a row of that number, a higher one than the last, to the journal: the next one is after it."""
+
+    @abc.abstractmethod
     def lock_record(self) -> None:
         """Nobody appends to the audit record until the commit."""
 
