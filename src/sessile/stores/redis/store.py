@@ -204,9 +204,14 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisWalks):
             if following is None or not following.ready.is_set():
                 continue
             try:
-                for partition, head in (await self._heads()).items():
-                    if following.followers[partition].known.number < head:
-                        await self._applying.catch_up(partition)
+                # Another file may lie at its path.
+                self.directory.current(self._clock.elapsed())
+                known = {partition: one.known.number for partition, one in following.followers.items()}
+                heads = await self._heads()
+                for partition in ALPHABET:
+                    # More is known than the directory has: it was restored from a copy.
+                    if known[partition] != heads.get(partition, 0):
+                        await self._applying.catch_up(partition, known[partition])
             except SessileError as error:
                 logger.warning("endings are not applied yet, trying again: %s", error)
 
