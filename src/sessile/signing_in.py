@@ -33,11 +33,11 @@ class SignIn:
         self.principal = principal
 
     async def begin(
-        self, *, method: Method | str, client: Client | None = None, scopes: Iterable[str] | None = None,
-        replaces: Active | None = None, lifetime: timedelta | None = None, proved: datetime | None = None,
-        resumes: Idle | None = None, wait: bool = False,
+        self, *, method: Method | str, second: Method | str | None = None, client: Client | None = None,
+        scopes: Iterable[str] | None = None, replaces: Active | None = None, lifetime: timedelta | None = None,
+        proved: datetime | None = None, resumes: Idle | None = None, wait: bool = False,
     ) -> Issued:  # fmt: skip
-        """The person has proved itself by `method`: begin the session.
+        """The person has proved itself by `method`, and by `second` where that was asked for too: begin the session.
 
         `replaces`: the session that this browser presented; it ends, so that none is left dangling. `wait`: return when
         no node accepts any more what this ended (that one, and those for which the policy leaves no room); otherwise
@@ -51,7 +51,7 @@ class SignIn:
             Conflict: the principal was disabled, or its password or epoch changed since the attempt began.
             Refused, LimitExceeded, ValueError: see `Authority.begin`.
         """
-        methods = (Method(method),)
+        methods = (Method(method),) if second is None else (Method(method), Method(second))
         if proved is not None and proved.tzinfo is None:
             raise ValueError("proved is an aware instant, such as datetime.now(UTC)")
         if self.principal is None:

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
+import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
@@ -35,7 +36,7 @@ from sessile.factors.throttle import SESSION, Attempt, Throttle
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import Actor, Event, EventName, actor_in
-from sessile.kernel.issue import Idle
+from sessile.kernel.issue import Fence, Idle
 from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, SessionKind
@@ -81,6 +82,20 @@ class WeakPassword(ValueError):
         self.length = length
 
 
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """A password was looked at. Hidden in its repr."""
+
+    right: SignIn | None = None
+    """The attempt, where the password is that of an active person."""
+    stored: Credential | None = None
+    fence: tuple[Principal, Fence] | None = None
+    """What was in force before it was looked at."""
+    tries: Attempt | None = None
+
+    def __repr__(self) -> str:
+        return "Looked()"
+
+
 class Passwords:
     """The passwords of an authority's principals.
 
@@ -105,6 +120,7 @@ class Passwords:
         self._blocklist = blocklist or Blocklist()
         self._threads = _Threads()
         self._dummy: str | None = None
+        self._renewing: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"Passwords({self._authority!r})"
@@ -158,12 +174,22 @@ class Passwords:
             Busy: too many at once. LimitExceeded: the policy's number of sessions is reached. StoreUnavailable.
             Conflict: the password is right, and signing in is locked by an operator.
         """
+        looked = await self.look(name, password, client=client, device=device)
+        return await self.let_in(looked, password, client=client, replaces=replaces, resumes=resumes)
+
+    async def look(
+        self, name: str, password: str, *, client: Client | None = None, device: str | None = None
+    ) -> Looked:  # fmt: skip
+        """The first half of `sign_in`: the try is counted, the password looked at, and a failure an event.
+
+        Raises Throttled, Busy, StoreUnavailable.
+        """
         try:
             known = canonical(name)
         except ValueError:
-            await self._count(None, "", client, tried=password)
+            tries = await self._count(None, "", client, tried=password)
             await self._verify(None, password)
-            raise SignInFailed(_FAILED) from None
+            return Looked(tries=tries)
         async with self._authority.sign_in(known) as attempt:
             before = await self._authority.store.fence(known)
             of = attempt.principal
@@ -174,19 +200,39 @@ class Passwords:
             principal = attempt.principal
             if not matches or stored is None or principal is None or principal.status is not Status.ACTIVE:
                 await attempt.failed(KIND, client=client)
-                raise SignInFailed(_FAILED)
-            if tries is not None:
-                await tries.succeeded()
-            await self._renew(stored, password)
-            try:
-                return await attempt.begin(
-                    method=Method.PASSWORD, client=client, replaces=replaces, resumes=resumes
-                )  # fmt: skip
-            except Conflict as error:
-                await attempt.failed(KIND, client=client)
-                if error.denied is None and await self._authority.store.fence(known) == before:
-                    raise  # nothing of the person changed: an operator has locked signing in, and this says until when
-                raise SignInFailed(_FAILED) from error
+                return Looked(tries=tries)
+            return Looked(right=attempt, stored=stored, fence=before, tries=tries)
+
+    async def let_in(
+        self, looked: Looked, password: str, *, client: Client | None = None, replaces: Active | None = None,
+        resumes: Idle | None = None,
+    ) -> Issued:  # fmt: skip
+        """The second half of `sign_in`, which see."""
+        attempt, stored = looked.right, looked.stored
+        if attempt is None or stored is None:
+            raise SignInFailed(_FAILED)
+        if looked.tries is not None:
+            await looked.tries.succeeded()
+        await self._renew(stored, password)
+        try:
+            return await attempt.begin(method=Method.PASSWORD, client=client, replaces=replaces, resumes=resumes)
+        except Conflict as error:
+            await attempt.failed(KIND, client=client)
+            if error.denied is None and await self._authority.store.fence(attempt.name) == looked.fence:
+                raise  # nothing of the person changed: an operator has locked signing in, and this says until when
+            raise SignInFailed(_FAILED) from error
+
+    def renew_soon(self, looked: Looked, password: str) -> None:
+        """Hash anew what was hashed under other parameters, beside whoever answers: that takes as long as looking."""
+        if looked.stored is not None and self._hasher.check_needs_rehash(looked.stored.value.decode("ascii")):
+            task = asyncio.get_running_loop().create_task(self._renew(looked.stored, password))
+            self._renewing.add(task)
+            task.add_done_callback(self._renewed)
+
+    def _renewed(self, task: asyncio.Task[None]) -> None:
+        self._renewing.discard(task)
+        if not task.cancelled():
+            task.exception()  # the next sign-in tries again
 
     async def _lane(self, device: str | None, uid: str) -> str | None:
         if self.devices is not None:

@@ -110,7 +110,7 @@ class RecoveryCodes:
         """
         uid, session = await self.may_make(active), active.session
         codes = tuple(_new_code() for _ in range(CODES))
-        kept = Kept(made=self._authority.clock.now(), digests=tuple(map(_digest, codes)))
+        kept = Kept(made=self._authority.clock.now(), digests=tuple(map(code_digest, codes)))
         event = Event(
             name=EventName.RECOVERY_CODES_MADE, principal=session.principal, uid=uid, session=session.id,
             by=actor_of(active, client), details={"codes": CODES},
@@ -132,8 +132,11 @@ class RecoveryCodes:
         issued = await self._authority.elevate(active, method=Method.RECOVERY_CODE, client=client)
         return Recovered(issued=issued, replacement=replacement)
 
-    async def accept(self, principal: Principal, code: str, *, client: Client | None = None) -> str:
-        """Use a code of a person without a session: one proof of those that a recovery needs. Signs nobody in.
+    async def accept(
+        self, principal: Principal, code: str, *, client: Client | None = None, lane: str = LINK
+    ) -> str:  # fmt: skip
+        """Use a code of a person without a session: one proof of those that a recovery or a sign-in needs, which
+        `lane` tells apart for the throttle. Signs nobody in.
 
         Returns the code that takes its place: to be shown now, and never again.
 
@@ -141,7 +144,7 @@ class RecoveryCodes:
             RecoveryRefused. Throttled.
         """
         by = Actor(name=principal.name, uid=principal.uid, client=client or Client())
-        return await self._accept(code, client, self._used_event(principal.name, principal.uid, by), LINK)
+        return await self._accept(code, client, self._used_event(principal.name, principal.uid, by), lane)
 
     def _used_event(self, name: str | None, uid: str, by: Actor, session: str | None = None) -> Event:
         return Event(name=EventName.RECOVERY_CODE_USED, principal=name, uid=uid, session=session, by=by)
@@ -163,7 +166,7 @@ class RecoveryCodes:
 
     async def _use(self, uid: str, code: str, event: Event) -> str | None:
         """Put another in the place of `code`, so that nobody else can use it. None: it is none of them."""
-        digest = _digest(code)
+        digest = code_digest(code)
         for _ in range(_ATTEMPTS):
             stored = await self._stored(uid)
             kept = None if stored is None else _kept(stored)
@@ -173,7 +176,7 @@ class RecoveryCodes:
             if len(left) == len(kept.digests):
                 return None
             replacement = _new_code()
-            renewed = Kept(made=kept.made, used=self._authority.clock.now(), digests=(*left, _digest(replacement)))
+            renewed = Kept(made=kept.made, used=self._authority.clock.now(), digests=(*left, code_digest(replacement)))
             if await self._authority.store.set_credential(_credential(uid, renewed), event, instead_of=stored.value):
                 return replacement
         return None
@@ -200,5 +203,5 @@ def _normal(code: str) -> str:
     return "".join(char for char in code[:200].lower() if char.isalnum()).translate(_LOOKALIKES)
 
 
-def _digest(code: str) -> bytes:
+def code_digest(code: str) -> bytes:
     return hashlib.sha256(_normal(code).encode()).digest()

@@ -38,6 +38,8 @@ ASKING: Final = (3, timedelta(minutes=10))
 """For mails that somebody asks for: to one account, and from one network ten times that."""
 SESSION: Final = "session"
 LINK: Final = "link"
+SIGN_IN: Final = "sign_in"
+"""The lane of a second factor at sign-in, after a right password."""
 _BITS_OF_TRIED: Final = 2
 """Bytes that are kept of a password's digest: enough to see one come again and again, no help in finding it."""
 _LABEL: Final = b"sessile throttle 1"
@@ -61,10 +63,10 @@ class Attempt:
 
     def __init__(self, authority: Authority, limits: tuple[Limit, ...]) -> None:
         self._authority = authority
-        self._limits = limits
+        self.limits = limits
 
     async def succeeded(self) -> None:
-        await self._authority.store.give_back(self._limits)
+        await self._authority.store.give_back(self.limits)
 
 
 class Throttle:

@@ -13,7 +13,7 @@ import hmac
 import io
 import re
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -144,14 +144,17 @@ class Totp:
         await self._accept(session.uid, code, client, actor_of(active, client))
         return await self._authority.elevate(active, method=Method.TOTP, client=client)
 
-    async def accept(self, principal: Principal, code: str, *, client: Client | None = None) -> None:
-        """Take a code of a person without a session: one proof of those that a recovery needs. Signs nobody in.
+    async def accept(
+        self, principal: Principal, code: str, *, client: Client | None = None, lane: str = LINK
+    ) -> None:  # fmt: skip
+        """Take a code of a person without a session: one proof of those that a recovery or a sign-in needs, which
+        `lane` tells apart for the throttle. Signs nobody in.
 
         Raises:
             CodeRefused. Throttled.
         """
         by = Actor(name=principal.name, uid=principal.uid, client=client or Client())
-        await self._accept(principal.uid, code, client, by, LINK)
+        await self._accept(principal.uid, code, client, by, lane)
 
     async def _accept(
         self, uid: str, code: str, client: Client | None, by: Actor, lane: str = SESSION
@@ -193,17 +196,7 @@ class Totp:
 
     def _matching(self, stored: Stored, code: str) -> int | None:
         """The time step that the code is of, if it counts now by this key."""
-        shown = "".join(code.split())
-        if not _CODE.fullmatch(shown):
-            return None
-        totp = TOTP(self._factors.opened(stored), DIGITS, SHA1(), STEP // timedelta(seconds=1))  # noqa: S303 - RFC 6238's own
-        now = int(self._authority.clock.now().timestamp())
-        found = None
-        for back in range(_STEPS_BACK + 1):
-            at = now - back * int(STEP.total_seconds())
-            if hmac.compare_digest(totp.generate(at), shown.encode()):
-                found = at // int(STEP.total_seconds())
-        return found
+        return matching_step(self._factors.opened(stored), code, self._authority.clock.now())
 
     async def _pending(self, active: Active, id: str) -> Stored:
         uid = await self._factors.may_change(active)
@@ -226,6 +219,20 @@ class Totp:
         await self._authority.store.record(
             Event(name=EventName.SIGN_IN_FAILED, principal=by.name, uid=uid, session=by.session, by=by, cause=cause)
         )
+
+
+def matching_step(key: bytes, code: str, now: datetime) -> int | None:
+    """The time step that the code is of, if it counts at that instant by this key."""
+    shown = "".join(code.split())
+    if not _CODE.fullmatch(shown):
+        return None
+    totp = TOTP(key, DIGITS, SHA1(), STEP // timedelta(seconds=1))  # noqa: S303 - RFC 6238's own
+    found = None
+    for back in range(_STEPS_BACK + 1):
+        at = int(now.timestamp()) - back * int(STEP.total_seconds())
+        if hmac.compare_digest(totp.generate(at), shown.encode()):
+            found = at // int(STEP.total_seconds())
+    return found
 
 
 _WRONG: Final = "the code is wrong, or was used already: wait for the next one and try again"

@@ -33,6 +33,7 @@ class EventName(StrEnum):
     TOKEN_REPLAYED = "session.replayed"
     SESSION_MISMATCH = "session.mismatch"
     SIGN_IN_FAILED = "sign_in.failed"
+    SIGN_IN_PENDING = "sign_in.pending"
     PRINCIPAL_REGISTERED = "principal.registered"
     PRINCIPAL_CHANGED = "principal.changed"
     PRINCIPAL_REVOKED = "principal.revoked"

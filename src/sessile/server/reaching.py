@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from sessile.authority import Authority
 from sessile.factors.addresses import Addresses
@@ -14,14 +13,14 @@ from sessile.factors.recovery import RecoveryCodes, RecoveryRefused
 from sessile.factors.reset import Proved, Reset
 from sessile.factors.throttle import Throttle
 from sessile.factors.totp import CodeRefused, Totp
+from sessile.factors.two_steps import method_of
+from sessile.kernel.assurance import Method
 from sessile.kernel.principal import Principal
 from sessile.kernel.session import Client
 from sessile.server.courier import Courier
 from sessile.server.notices import Notices
 from sessile.server.places import Places
 from sessile.server.settings import Settings
-
-_LONGEST_APP_CODE: Final = 8
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,10 +39,9 @@ def reaching(
     totp, codes = Totp(factors), RecoveryCodes(factors)
 
     async def prove(principal: Principal, code: str, client: Client | None) -> Proved | None:
-        """A code of an app is short and of digits, a recovery code is neither: only one of them is counted."""
-        plain = "".join(char for char in code if char.isalnum())
+        """Only one of both is counted."""
         try:
-            if len(plain) <= _LONGEST_APP_CODE:
+            if method_of(code) is Method.TOTP:
                 await totp.accept(principal, code, client=client)
                 return Proved()
             return Proved(replacement=await codes.accept(principal, code, client=client))

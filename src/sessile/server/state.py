@@ -29,6 +29,7 @@ from sessile.factors.reset import Reset
 from sessile.factors.sealing import Seal
 from sessile.factors.throttle import Throttle
 from sessile.factors.totp import Totp
+from sessile.factors.two_steps import TwoSteps
 from sessile.nhi.connectors import load
 from sessile.nhi.leases import Leases
 from sessile.server.denials import Denials
@@ -65,6 +66,8 @@ class Server:
         """Where to go on after signing in: a checked path (decision 0004)."""
         self.form_cookie = CookieSpec(name=_beside(settings.cookie_name, "form"))
         """The pre-session that the form of the login page is bound to."""
+        self.second_cookie = CookieSpec(name=_beside(settings.cookie_name, "second"))
+        """The pre-session between the two steps of a sign-in, where a second factor is demanded (decision 0026)."""
         self.device_cookie = CookieSpec(name=_beside(settings.cookie_name, "device"))
         """Says that its person signed in on this browser before: a way in while others guess."""
         self.retry_cookie = CookieSpec(name=_beside(settings.cookie_name, "retry"))
@@ -113,9 +116,10 @@ class Server:
         self.passwords.devices = Devices(self.authority, throttle)
         factors = Factors(self.authority, Seal(keys), throttle)
         issuer = _issuer(self.settings)
+        totp, codes = Totp(factors, issuer=issuer), RecoveryCodes(factors)
         self._opened = _Opened(
-            keys[0], factors, Totp(factors, issuer=issuer),
-            Passkeys(factors, keys[-1], origins=self.settings.origins, name=issuer), RecoveryCodes(factors), throttle,
+            keys[0], factors, totp, Passkeys(factors, keys[-1], origins=self.settings.origins, name=issuer), codes,
+            throttle, TwoSteps(self.passwords, factors, totp, codes, keys[-1]),
         )  # fmt: skip
 
         self._leases = Leases(self.authority, Seal(keys), load(self.settings.connectors))
@@ -175,6 +179,10 @@ class Server:
         return self._made.throttle
 
     @property
+    def two_steps(self) -> TwoSteps:
+        return self._made.two_steps
+
+    @property
     def leases(self) -> Leases:
         if self._leases is None:
             raise RuntimeError(_NOT_OPEN)
@@ -214,6 +222,7 @@ class _Opened:
     passkeys: Passkeys
     recovery_codes: RecoveryCodes
     throttle: Throttle
+    two_steps: TwoSteps
 
 
 def server_of(request: Request) -> Server:

@@ -27,7 +27,7 @@ from sessile.server.texts_console import (
 )
 from sessile.server.texts_devices import Devices
 from sessile.server.texts_events import Events
-from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes
+from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes, Second
 from sessile.server.texts_leaving import Leaving
 from sessile.server.texts_places import Places
 from sessile.server.texts_recovery import Addresses, Recovery, Strength
@@ -308,6 +308,7 @@ class Texts:
     factor_reset: FactorReset = field(default_factory=FactorReset)
     passkey: Passkey = field(default_factory=Passkey)
     recovery_codes: RecoveryCodes = field(default_factory=RecoveryCodes)
+    second: Second = field(default_factory=Second)
     leaving: Leaving = field(default_factory=Leaving)
     waiting: Waiting = field(default_factory=Waiting)
     devices: Devices = field(default_factory=Devices)

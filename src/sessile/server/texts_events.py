@@ -40,6 +40,7 @@ class Events:
                 "session.replayed": "An old token was used",
                 "session.mismatch": "Session used from another place or browser",
                 "sign_in.failed": "Sign-in failed",
+                "sign_in.pending": "Password right, second factor asked for",
                 "principal.registered": "Account made",
                 "principal.changed": "Account changed",
                 "principal.revoked": "All sessions ended",

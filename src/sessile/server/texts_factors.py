@@ -103,6 +103,20 @@ class RecoveryCodes:
 
 
 @dataclass(frozen=True, slots=True)
+class Second:
+    """The second step of a sign-in. It is asked of everybody alike: nothing here may say that the first was right."""
+
+    title: str = "Your second factor"
+    lead: str = (
+        "Show your second factor too. Whether name, password and this are right is said afterwards, all at once."
+    )
+    code: str = "Code of your app, or a recovery code"
+    code_hint: str = "The six digits that your app shows now, or one of the codes that you kept on paper."
+    cancel: str = "Begin again"
+    wrong: str = "The user name, the password or the code is wrong. Begin again, and wait for your app's next code."
+
+
+@dataclass(frozen=True, slots=True)
 class FactorReset:
     """For operators."""
 

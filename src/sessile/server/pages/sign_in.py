@@ -13,18 +13,28 @@ from starlette.responses import Response
 from sessile.factors.passkey import PasskeyRefused
 from sessile.factors.password import Busy, SignInFailed
 from sessile.factors.throttle import Throttled
+from sessile.factors.two_steps import PreSession, method_of
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active
 from sessile.kernel.reason import Reason
+from sessile.receipt import Issued
 from sessile.server.access import Ours
 from sessile.server.device import keep_device, shown_device
+from sessile.server.pages.codes import show_codes
 from sessile.server.pages.render import HOME, LOGIN, checked_form, drop, go, page, remembered, text
 from sessile.server.pages.why import why
-from sessile.server.presession import keep_presession, new_presession, shown_presession
+from sessile.server.presession import (
+    drop_second,
+    keep_presession,
+    keep_second,
+    new_presession,
+    shown_presession,
+    shown_second,
+)
 from sessile.server.problems import CrossSite, seconds_of
 from sessile.server.state import Server
 from sessile.server.wording import TEXTS
-from sessile.web.access import AccessDenied
+from sessile.web.access import Access, AccessDenied
 from sessile.web.client import read_scheme
 from sessile.web.csrf import OriginHeaders, check_form_token, form_token
 from sessile.web.hosts import LOOPBACK, parse_host
@@ -33,6 +43,7 @@ from sessile.web.problem import RETRY_AFTER, bearer_challenge
 router = APIRouter()
 
 SIGNED_OUT = f"{LOGIN}?signed-out"
+SECOND_STEP = f"{LOGIN}/second"
 
 
 @router.get("/")
@@ -67,20 +78,48 @@ async def sign_in(request: Request, server: Ours, here: CurrentAccess) -> Respon
     if not _own_form(request, server, text(form, "form_token")):
         return _form(request, server, status=403, error=TEXTS.login.refused, username=username)
     try:
-        issued = await server.passwords.sign_in(
+        begun = await server.two_steps.begin(
             username, text(form, "password"), client=here.client, replaces=await here.replaceable(),
             device=shown_device(request, server), resumes=await here.idled(),
         )  # fmt: skip
     except SignInFailed:
-        response = _form(request, server, status=401, error=TEXTS.login.wrong, username=username)
-        response.raw_headers.append(bearer_challenge())
-        return response
+        return _failed(_form(request, server, status=401, error=TEXTS.login.wrong, username=username))
     except (Busy, Throttled) as error:
         return throttled(_form(request, server, status=429, error=wait(error), username=username), error)
-    here.sign_in(issued)
-    response = await _on_or_waiting(request, server, issued.active)
-    await keep_device(request, response, server, issued)
-    return response
+    if isinstance(begun, PreSession):
+        response: Response = go(SECOND_STEP)
+        keep_second(response, server, begun)
+        return response
+    return await _signed_in(request, server, here, begun)
+
+
+@router.get("/login/second")
+async def ask_second(request: Request, server: Ours) -> Response:
+    """The second step, asked of everybody alike, whether the first one was right or wrong."""
+    if shown_second(request, server) is None:
+        return go(LOGIN)
+    return _form(request, server, "login_second.html")
+
+
+@router.post("/login/second")
+async def finish(request: Request, server: Ours, here: CurrentAccess) -> Response:
+    """Both steps were right, or the sign-in begins anew."""
+    form = await _login_form(request, server)
+    shown, code = shown_second(request, server), text(form, "code")[:64]
+    if shown is None:
+        return go(LOGIN)
+    if not _own_form(request, server, text(form, "form_token")):
+        return _form(request, server, "login_second.html", status=403, error=TEXTS.login.refused)
+    try:
+        finished = await server.two_steps.finish(
+            shown, method_of(code), code, client=here.client, replaces=await here.replaceable()
+        )
+    except SignInFailed:
+        username = server.two_steps.name(shown)
+        response = _failed(_form(request, server, status=401, error=TEXTS.second.wrong, username=username))
+        drop_second(response, server)
+        return response
+    return await _signed_in(request, server, here, finished.issued, finished.replacement)
 
 
 @router.post("/login/passkey")
@@ -96,14 +135,31 @@ async def sign_in_by_passkey(request: Request, server: Ours, here: CurrentAccess
             device=shown_device(request, server),
         )  # fmt: skip
     except PasskeyRefused:
-        response = _form(request, server, status=401, passkey_error=TEXTS.passkey.refused)
-        response.raw_headers.append(bearer_challenge())
-        return response
+        return _failed(_form(request, server, status=401, passkey_error=TEXTS.passkey.refused))
     except Throttled as error:
         return throttled(_form(request, server, status=429, passkey_error=wait(error)), error)
+    if (shown := shown_second(request, server)) is not None:
+        await server.two_steps.settle(shown, issued)
+    return await _signed_in(request, server, here, issued)
+
+
+async def _signed_in(request: Request, server: Server, here: Access, issued: Issued, replacement: str = "") -> Response:
     here.sign_in(issued)
     response = await _on_or_waiting(request, server, issued.active)
+    if replacement:
+        onward = response
+        response = show_codes(
+            request, issued.active, [replacement], onward.headers["location"], replacement=True
+        )  # fmt: skip
+        response.raw_headers.extend(pair for pair in onward.raw_headers if pair[0] == b"set-cookie")
     await keep_device(request, response, server, issued)
+    if shown_second(request, server) is not None:
+        drop_second(response, server)
+    return response
+
+
+def _failed(response: Response) -> Response:
+    response.raw_headers.append(bearer_challenge())
     return response
 
 
@@ -172,12 +228,14 @@ async def _login_form(request: Request, server: Server) -> FormData:
     return await request.form()
 
 
-def _form(request: Request, server: Server, *, status: int = 200, **context: Any) -> Response:
+def _form(
+    request: Request, server: Server, template: str = "login.html", *, status: int = 200, **context: Any
+) -> Response:  # fmt: skip
     shown = shown_presession(request, server)
     pre = shown or new_presession()
     demo = server.settings.demo
     response = page(
-        request, "login.html", status=status, person=None, form_token=form_token(server.key, _LABEL + pre),
+        request, template, status=status, person=None, form_token=form_token(server.key, _LABEL + pre),
         insecure=_insecure(request, server), demo_people=demo.people if demo is not None else None, **context,
     )  # fmt: skip
     if shown is None:
