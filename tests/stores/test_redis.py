@@ -366,6 +366,24 @@ async def test_the_engine_drops_what_is_over_by_itself(one: Authority, engine: S
     assert ends["of:p"] > 0
 
 
+async def test_an_engine_that_is_full_still_ends(one: Authority, two: Authority, engine: Server) -> None:
+    """Review 25: without room, nobody can sign in; whoever is in stays, from memory too, until he is signed out."""
+    stays, issued = await one.begin("alice", method="password"), await one.begin("bob", method="password")
+    everyone = await one.begin("carol", method="password")
+    assert engine.ask("CONFIG", "SET", "maxmemory", "100kb").startswith("+OK")
+    with pytest.raises(StoreUnavailable, match="memory"):
+        await one.begin("dave", method="password")
+    await trusted(two)
+    assert await two.check(issued.token)
+    assert two.peek(issued.token)
+    await one.revoke(session=issued.active.session.id, cause="test")
+    assert await reason(two, issued) is Reason.REVOKED
+    await one.disable("carol", cause="test")
+    assert await reason(two, everyone) is Reason.DISABLED
+    await trusted(two)  # by now by pings that came after it was full
+    assert await two.check(stays.token)
+
+
 async def test_what_its_user_may_do(engine: Server, tmp_path: Path) -> None:
     """As docs/operations.md says it."""
     engine.ask("ACL", "SETUSER", "sessile", "on", ">secret", "~{s:*", "~s!*", "~s~*", "+@all", "-@admin")

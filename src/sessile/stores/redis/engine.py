@@ -58,12 +58,16 @@ class Script(NamedTuple):
 
 @cache
 def script(name: str) -> Script:
-    source = (files("sessile.stores.redis") / "scripts" / f"{name}.lua").read_bytes()
+    if name == "end":
+        # The same as any change, but for this: an engine whose memory is full refuses sign-ins, never endings.
+        source = script("write").source.replace(b"#!lua", b"#!lua flags=allow-oom", 1)
+    else:
+        source = (files("sessile.stores.redis") / "scripts" / f"{name}.lua").read_bytes()
     # The name under which an engine keeps a script; nothing is secured by it.
     return Script(source, sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
-SCRIPTS = ("read", "write", "beat", "empty")
+SCRIPTS = ("read", "write", "end", "beat", "empty")
 
 
 class Elsewhere(StoreUnavailable):
@@ -194,6 +198,11 @@ class Change:
         self.objects: list[str] = []
         """What this may turn from a yes into a no."""
 
+    @property
+    def ends(self) -> bool:
+        """Whether it belongs to an ending: it announces, moves the mark, or empties the partition."""
+        return bool(self.objects) or self.after is not None or self.key("mark") in self.deletions
+
     def only_if_unchanged(self) -> None:
         """Everything that was read, and so whatever was decided on."""
         tagged = tag(self.found.partition)
@@ -285,7 +294,7 @@ class Engine:
             raise StoreUnavailable("the engine is another one by now")
         try:
             packed = change.packed(self.servers.login.database, guarded=self.servers.clustered)
-            out = await run(wire, "write", "1", f"{tag(partition)}mark", packed)
+            out = await run(wire, "end" if change.ends else "write", "1", f"{tag(partition)}mark", packed)
         except Refused as error:
             refused = self.refused(wire, partition, error)
             if isinstance(refused, Elsewhere):

@@ -1,4 +1,4 @@
-#!lua flags=allow-cross-slot-keys
+#!lua flags=allow-cross-slot-keys,allow-oom
 -- The ping: a write whose own invalidation has to arrive, and what each partition says of itself.
 --
 -- KEYS[1]: the beat, under a tracked prefix, in a partition of this server. ARGV[1]: the partitions' characters.
