@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import secrets
 import statistics
 import time
@@ -19,10 +20,14 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import msgspec
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
+from sessile import Method, Policy
+from sessile.factors.enrolled import Record
 from sessile.kernel.event import SYSTEM
+from sessile.kernel.ids import new_id
 from sessile.kernel.principal import new_principal
 from sessile.server import Settings, create_app
 from sessile.server.settings import Mail
@@ -37,7 +42,10 @@ CHEAP: Final = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 RIGHT: Final = "correct horse battery"
 ORIGIN: Final = "https://console.example.com"
 
-Ask = Callable[[FastAPI, int], Awaitable[httpx.Response]]
+Ask = Callable[[FastAPI, int], Awaitable[Callable[[], Awaitable[httpx.Response]]]]
+"""Does what goes before, and gives the request that is timed."""
+WITHHELD: Final = Policy.aal2(assurance=2)
+_INSTANT: Final = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z")
 
 
 @dataclass
@@ -89,7 +97,7 @@ def mann_whitney(one: Sequence[float], other: Sequence[float]) -> tuple[float, f
 
 async def measure_timing(folder: Path, each: int) -> list[Comparison]:
     """`each`: requests of a kind. A database for each comparison: the limit of all tries together is none of it."""
-    disabled = f"{RIGHT} {{n}}"
+    disabled = right = f"{RIGHT} {{n}}"
     return [
         await _compare(folder, "sign-in: an unknown name, a wrong password", _sign_in("q"), _sign_in("p"), each),
         await _compare(
@@ -101,13 +109,25 @@ async def measure_timing(folder: Path, each: int) -> list[Comparison]:
             folder, "a link: an unknown address, a known one", _forgot("q{n:06}@example.org"),
             _forgot("p{n:06}@example.org"), each,
         ),
+        # Where a second factor is demanded (decision 0026).
+        *[
+            await _compare(folder, name, one, other, each, WITHHELD)
+            for name, one, other in (
+                ("first step: a wrong password, the right one", _sign_in("p"), _sign_in("p", right)),
+                ("first step: an unknown name, the right password", _sign_in("q"), _sign_in("p", right)),
+                ("a wrong code: after a wrong password, the right one", _second("p"), _second("p", right)),
+                ("a wrong code: of an unknown name, after the right password", _second("q"), _second("p", right)),
+            )
+        ],
     ]  # fmt: skip
 
 
-async def _compare(folder: Path, name: str, one: Ask, other: Ask, each: int) -> Comparison:
+async def _compare(
+    folder: Path, name: str, one: Ask, other: Ask, each: int, policy: Policy | None = None
+) -> Comparison:  # fmt: skip
     file = folder / f"timing-{secrets.token_hex(4)}.db"
     settings = Settings(
-        database=f"sqlite:///{file}", origins=(ORIGIN,),
+        database=f"sqlite:///{file}", origins=(ORIGIN,), policy=policy,
         mail=Mail(server="smtp://127.0.0.1:9", sender="sessile@example.com"),
     )  # fmt: skip
     app, found = create_app(settings, hasher=CHEAP), Comparison(name)
@@ -120,17 +140,18 @@ async def _compare(folder: Path, name: str, one: Ask, other: Ask, each: int) -> 
             await server.reaching.courier.close()  # it goes by its own beat: its work is in both kinds alike
         await _people(server, each)
         for ask, kept, n in order:
+            asking = await ask(app, n)
             before = time.perf_counter()
-            response = await ask(app, n)
+            response = await asking()
             kept.append(time.perf_counter() - before)
-            answers.add((response.status_code, response.content))
+            answers.add((response.status_code, _INSTANT.sub(b"", response.content)))
     if len(answers) != 1:
         raise AssertionError(f"{name}: answered differently: {answers}")
     return found
 
 
 async def _people(server: Server, each: int) -> None:
-    """`p…`, who have confirmed addresses, and `d…`, who are disabled."""
+    """`p…`, who have confirmed addresses and an app for codes, and `d…`, who are disabled."""
     store, now = server.authority.store, server.now()
     for letter in "pd":
         for n in range(each):
@@ -142,25 +163,42 @@ async def _people(server: Server, each: int) -> None:
             else:
                 made = await server.addresses.add(person, f"{person.name}@example.org")
                 await server.addresses.confirm(await server.addresses.link(person, made.id))
+                id = new_id("fct")
+                sealed = server.factors.seal.seal(secrets.token_bytes(20), person.uid, Method.TOTP, id)
+                record = Record(name="phone", added=now, confirmed=True, sealed=sealed)
+                await store.set_credential(
+                    Credential(uid=person.uid, kind=Method.TOTP, id=id, value=msgspec.json.encode(record))
+                )
 
 
 def _sign_in(letter: str, password: str = "wronged horse battery {n}") -> Ask:
-    async def ask(app: FastAPI, n: int) -> httpx.Response:
+    async def ask(app: FastAPI, n: int) -> Callable[[], Awaitable[httpx.Response]]:
         body = {"username": f"{letter}{n:06}", "password": password.format(n=n)}
-        return await _post(app, n, "/api/v1/session", body)
+        return lambda: _post(app, n, "/api/v1/session", body)
+
+    return ask
+
+
+def _second(letter: str, password: str = "wronged horse battery {n}") -> Ask:
+    async def ask(app: FastAPI, n: int) -> Callable[[], Awaitable[httpx.Response]]:
+        begun = await (await _sign_in(letter, password)(app, n))()
+        cookies = dict(begun.cookies)
+        return lambda: _post(app, n, "/api/v1/session/step-up", {"method": "totp", "code": "000000"}, cookies)
 
     return ask
 
 
 def _forgot(named: str) -> Ask:
-    async def ask(app: FastAPI, n: int) -> httpx.Response:
-        return await _post(app, n, "/api/v1/password/forgot", {"username": named.format(n=n)})
+    async def ask(app: FastAPI, n: int) -> Callable[[], Awaitable[httpx.Response]]:
+        return lambda: _post(app, n, "/api/v1/password/forgot", {"username": named.format(n=n)})
 
     return ask
 
 
-async def _post(app: FastAPI, n: int, path: str, body: dict[str, str]) -> httpx.Response:
+async def _post(
+    app: FastAPI, n: int, path: str, body: dict[str, str], cookies: dict[str, str] | None = None
+) -> httpx.Response:  # fmt: skip
     client = (f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}", 50_000)
     transport = httpx.ASGITransport(app=app, client=client)
-    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as asking:
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, cookies=cookies) as asking:
         return await asking.post(path, json=body)
