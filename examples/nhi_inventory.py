@@ -75,8 +75,10 @@ def make_app(authority: Authority, password: str, vendor: Vendor) -> FastAPI:
     leases = Leases(authority, Seal([secrets.token_bytes(32)]), {"vendor": vendor})
 
     async def ready() -> None:
-        # As one finds it: nobody answers for it any more, and nobody knows what it is for.
-        await authority.register("service:legacy")
+        # As one finds it: whoever answered for it has left, and nobody knows what it is for.
+        await authority.register("gus")
+        await authority.register("service:legacy", owner="gus")
+        await authority.disable("gus", cause="left")
         leases.start()  # its worker ends what is due at the vendor
 
     app = application(

@@ -35,6 +35,7 @@ from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import Token, TokenKind, derive, digest, new_token, rotation_seed
 from sessile.near import NearCache
 from sessile.nhi import contain
+from sessile.nhi.owning import LONGEST_PURPOSE
 from sessile.receipt import Issued
 from sessile.signing_in import SignIn
 from sessile.stores import open_url
@@ -293,15 +294,25 @@ class Authority(Ending, Working, Telling):
         self, name: str, *, scopes: Iterable[str] | None = None, owner: str | None = None, purpose: str = "",
         policy: str = "default", by: Active | Actor | None = None, credential: Credential | None = None,
     ) -> Principal:  # fmt: skip
-        """A new principal. Raises Conflict (the name is taken), NotFound (owner, policy), ValueError."""
+        """A new principal.
+
+        Args:
+            owner: who answers for a service or an agent: a person, or `team:NAME`. None: whoever makes it, where `by`
+                is an `Active` (of an agent: whoever answers for that). Every one has an owner; people have none.
+            purpose: what a service or an agent is for, at most 500 characters. Without one it is a finding (NHI1).
+
+        Raises:
+            Conflict: the name is taken, or `owner` is no person who is active, and no team with a member who is.
+            NotFound: owner, policy. ValueError: not a name or a scope; no owner.
+        """
         await self.open()
-        owner_uid = (await self.principal(owner)).uid if owner is not None else None
+        owner_uid = await self.new_owner(name, owner, by)
         if await self.store.policy(policy) is None:
             raise NotFound(f"no policy is named {policy!r}")
         principal = msgspec.structs.replace(
             new_principal(
                 name, now=self.clock.now(), scopes=None if scopes is None else check_scopes(scopes), owner=owner_uid,
-                purpose=purpose[:500],
+                purpose=purpose[:LONGEST_PURPOSE],
             ),
             policy=policy,
         )  # fmt: skip

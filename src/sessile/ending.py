@@ -75,7 +75,7 @@ class Ending(Leaving):
 
     async def disable(self, name: str, *, cause: str, by: Active | Actor | None = None, wait: bool = True) -> Receipt:
         """The principal cannot sign in, and all of its sessions are over. The receipt lists the living keys and
-        leases that it handed out.
+        leases that it handed out, and the agents and services that nobody answers for now.
 
         Raises:
             NotFound: no such principal. RevocationUncertain: repeat it.
@@ -83,14 +83,14 @@ class Ending(Leaving):
         principal = await self.principal(name)
         receipt = await self.end(End(uid=principal.uid, status=Status.DISABLED, cause=cause), by=by, wait=wait)
         given = await self.store.sessions(giver=principal.uid, limit=1000)
-        owned = await self.store.principals(owner=principal.uid, limit=1000)
         return msgspec.structs.replace(
             receipt, handed_out=tuple(s for s in given if s.origin and not s.parent),
-            answers_for=tuple(one.name for one in owned),
+            answers_for=tuple(one.name for one in await self.owned_alone(principal.uid)),
         )  # fmt: skip
 
     async def enable(self, name: str, *, cause: str = "enabled", by: Active | Actor | None = None) -> Receipt:
-        """The principal can sign in again. What had ended stays ended. Raises NotFound."""
+        """The principal can sign in again. What had ended stays ended. Raises NotFound; Conflict: an agent or a service
+        for which nobody can answer (`describe` gives it another owner)."""
         return await self.end(End(uid=(await self.principal(name)).uid, status=Status.ACTIVE, cause=cause), by=by)
 
     async def end(self, end: End, *, by: Active | Actor | None = None, wait: bool = True) -> Receipt:

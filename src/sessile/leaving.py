@@ -24,7 +24,7 @@ class Leaving(NonHuman):
     ) -> Receipt:
         """Disable for good: every session is over, passwords and factors are removed, and the name can be taken
         again, by another principal. A tombstone stays, so that nothing of it comes back. The receipt lists the living
-        keys and leases that it handed out.
+        keys and leases that it handed out, and the agents and services that nobody answers for now.
 
         With `erase` also `erase`, once the ending is in force; the receipt says so.
 
@@ -35,7 +35,10 @@ class Leaving(NonHuman):
         uid = (await self.principal(name)).uid
         receipt = await self.end(End(uid=uid, status=Status.DELETED, cause=cause), by=by, wait=wait)
         given = await self.store.sessions(giver=uid, limit=1000)
-        receipt = msgspec.structs.replace(receipt, handed_out=tuple(s for s in given if s.origin and not s.parent))
+        receipt = msgspec.structs.replace(
+            receipt, handed_out=tuple(s for s in given if s.origin and not s.parent),
+            answers_for=tuple(one.name for one in await self.owned_alone(uid)),
+        )  # fmt: skip
         if not erase:
             return receipt
         return msgspec.structs.replace(receipt, erased=await self.erase(uid, cause=cause, by=by))

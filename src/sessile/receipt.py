@@ -55,7 +55,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[str, ...] = ()
     """Ids of the sessions, at most 100."""
     answers_for: tuple[str, ...] = ()
-    """After `disable`: the agents and services that the principal answers for, by name: hand them over."""
+    """After `disable` and `delete`: the agents and services that the principal alone answered for, by name, those of
+    teams in which nobody else is active included: hand them over."""
     handed_out: tuple[SessionInfo, ...] = ()
     """After `disable` and `delete`: living keys and leases that it handed out, so that nobody forgets them."""
     erased: Erased | None = None

@@ -234,8 +234,11 @@ class Working(NonHuman):
     async def _behind(self, session: Session) -> frozenset[str]:
         """Who acts, everybody it acts for, and who answers for them."""
         uids = {session.uid, *(link.uid for link in session.lineage)} - {None}
-        owners = {one.owner for uid in uids if (one := await self.store.principal(uid=uid)) is not None}
-        return frozenset(uid for uid in uids | owners if uid is not None)
+        behind = {uid for uid in uids if uid is not None}
+        for uid in list(behind):
+            if (one := await self.store.principal(uid=uid)) is not None:
+                behind |= await self.answering(one)
+        return frozenset(behind)
 
 
 def _check(name: str, kind: str, body: bytes, lifetime: timedelta) -> None:

@@ -120,7 +120,7 @@ async def test_not_to_somebody_elses_agent(authority: Authority, person: Issued,
     """Review 14: the giver receives a token of that agent's; it has to be one that it answers for."""
     mallory = await authority.begin("mallory")
     await authority.delegate(person.active, to="agent:deploy", scopes={"deploy"})
-    await authority.register("service:root")
+    await authority.register("service:root", owner="olga")
     for name in ("agent:deploy", "AGENT:Deploy", "service:root"):
         with pytest.raises(Refused):
             await authority.delegate(mallory.active, to=name, scopes={"deploy"})

@@ -110,8 +110,10 @@ async def test_a_policy_beyond_the_standard_needs_a_reason(sessile: Program) -> 
 
 
 def test_orphans_and_missing_operators_are_named(empty: Program) -> None:
-    empty.add("alice")
-    empty.ok("user", "add", "service:ci")
+    for name in ("alice", "bob"):
+        empty.add(name)
+    empty.ok("user", "add", "service:ci", "--owner", "bob", "--purpose", "builds")
+    empty.ok("user", "disable", "bob")
     found = findings(empty, 0)
     assert found["operators"]["level"] == "warn"
     assert "service:ci" in found["owners"]["found"]

@@ -87,7 +87,7 @@ async def test_what_cannot_be_done_is_said(sessile: Program) -> None:
     assert "no such factor" in sessile.fails(1, "user", "factors", "alice", "reset", "--id", "fct_9", "--yes")
     assert "say --yes" in sessile.fails(1, "user", "factors", "alice", "reset")
     assert "--id" in sessile.fails(2, "user", "factors", "alice", "--id", "fct_0")
-    sessile.ok("user", "add", "service:ci")
+    sessile.ok("user", "add", "service:ci", "--owner", "alice", "--purpose", "builds")
     assert "no factors" in sessile.fails(2, "user", "factors", "service:ci")
     sessile.fails(1, "user", "factors", "nobody")
     sessile.database.with_suffix(".key").unlink()

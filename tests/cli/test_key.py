@@ -9,7 +9,7 @@ MINT = ("key", "mint", "--owner", "service:ci", "--scope", "read")
 
 
 async def test_a_person_who_signs_in_mints_a_key(sessile: Program) -> None:
-    sessile.ok("user", "add", "service:ci", "--owner", "olga")
+    sessile.ok("user", "add", "service:ci", "--owner", "olga", "--purpose", "builds")
     minted = sessile.json(
         *MINT, "--by", "olga", "--lifetime", "30d", "--label", "CI", "--password-stdin", input=OPERATOR_PASSWORD + "\n"
     )
@@ -50,7 +50,7 @@ def test_a_wrong_password_mints_nothing(sessile: Program) -> None:
 
 def test_only_the_owner_or_an_operator_mints(sessile: Program) -> None:
     """Review 14: a key of somebody else's service would be escalation."""
-    sessile.ok("user", "add", "service:ci", "--owner", "olga")
+    sessile.ok("user", "add", "service:ci", "--owner", "olga", "--purpose", "builds")
     assert "belongs to somebody else" in sessile.fails(
         1, *MINT, "--by", "alice", "--password-stdin", input=PERSON_PASSWORD + "\n"
     )

@@ -48,7 +48,9 @@ def test_scopes_limit_a_person(sessile: Program) -> None:
 
 def test_services_and_agents_have_no_password_and_an_owner(sessile: Program) -> None:
     sessile.ok("user", "add", "service:ci", "--owner", "olga", "--purpose", "builds")
-    sessile.ok("user", "add", "agent:deploy")
+    assert "--owner NAME or team:NAME" in sessile.fails(2, "user", "add", "agent:deploy", "--purpose", "deploys")
+    assert "--purpose" in sessile.fails(2, "user", "add", "agent:deploy", "--owner", "olga", "--purpose", " ")
+    sessile.ok("user", "add", "agent:deploy", "--owner", "olga", "--purpose", "deploys")
     service = sessile.json("user", "show", "service:ci")
     assert (service["kind"], service["owner"], service["purpose"]) == ("service", "olga", "builds")
     assert service["scopes"] == []

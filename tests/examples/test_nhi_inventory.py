@@ -46,8 +46,8 @@ async def works(world: SimpleNamespace, token: str) -> bool:
 async def test_the_inventory_says_what_is_wrong_and_what_cures_it(world: SimpleNamespace) -> None:
     olga = world.browser()
     page = (await sign_in(olga, "olga")).text
-    assert "<h2>service:legacy</h2><p>Purpose: none. Answers for it: nobody.</p>" in page
-    assert "nobody answers for it. Cure: sessile user change service:legacy --owner NAME." in page
+    assert "<h2>service:legacy</h2><p>Purpose: none. Answers for it: gus.</p>" in page
+    assert "who answers for it, gus, is disabled. Cure: sessile user change service:legacy --owner NAME." in page
     await handed_out(olga, "key")
     assert "<strong>NHI4</strong> handed out after a single factor" in (await olga.get("/")).text
     world.clock.advance(timedelta(days=21))

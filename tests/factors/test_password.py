@@ -341,7 +341,7 @@ async def test_setting_one_ends_all_sessions(world: World) -> None:
     assert await world.alive(here) == [False]
     with pytest.raises(NotFound):
         await world.passwords.set("nobody", NEW)
-    await world.authority.register("service:ci")
+    await world.authority.register("service:ci", owner="alice")
     with pytest.raises(ValueError, match="keys"):
         await world.passwords.set("service:ci", NEW)
 

@@ -258,7 +258,7 @@ async def test_a_session_that_a_second_factor_opened_just_now_is_the_other_proof
 async def test_asking_writes_the_same_for_everybody_and_keeps_nothing_that_a_stranger_typed(world: World) -> None:
     alice = await world.person()
     id = await world.address(alice, "alice@example.org")
-    await world.authority.register("service:ci")
+    await world.authority.register("service:ci", owner="alice")
     before = len(await world.authority.store.events(limit=1000))
     asked = ("alice", "ALICE", "Alice@Example.org", "nobody", "nobody@example.org", "service:ci", "", "\0", "x" * 300)
     for named in asked:
@@ -354,7 +354,7 @@ async def test_addresses_are_people_s_different_and_few(world: World) -> None:
     with pytest.raises(LimitExceeded):
         await world.one.addresses.add(alice, "more@example.org")
     with pytest.raises(ValueError, match="services"):
-        await world.one.addresses.add(await world.authority.register("service:ci"), "ci@example.org")
+        await world.one.addresses.add(await world.authority.register("service:ci", owner="alice"), "ci@example.org")
 
 
 @pytest.mark.parametrize(

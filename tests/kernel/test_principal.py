@@ -21,6 +21,7 @@ from sessile.kernel.principal import (
     kind_of,
     new_principal,
 )
+from sessile.kernel.team import is_team, new_team, owner_name, team_name
 from tests.kernel.tree import START
 
 # --- names -------------------------------------------------------------------------------------------------------
@@ -84,7 +85,8 @@ def test_a_long_name_costs_nothing() -> None:
 
 
 def test_new_principals() -> None:
-    alice, ci, agent = [new_principal(name, now=START) for name in ("Alice", "service:ci", "agent:a")]
+    alice = new_principal("Alice", now=START)
+    ci, agent = [new_principal(name, now=START, owner=alice.uid) for name in ("service:ci", "agent:a")]
     assert [each.kind.value for each in (alice, ci, agent)] == ["human", "service", "agent"]
     assert [each.scopes for each in (alice, ci, agent)] == [{EVERYTHING}, frozenset(), frozenset()]
     assert alice.name == "alice"
@@ -94,6 +96,31 @@ def test_new_principals() -> None:
     assert again.epoch != alice.epoch
     assert len(alice.epoch) == 16
     assert new_principal("bob", now=START, scopes=frozenset()).scopes == frozenset()
+
+
+@pytest.mark.requirement("NHI1")
+def test_every_service_and_agent_has_an_owner_and_no_person_has() -> None:
+    for name in ("service:ci", "agent:a"):
+        with pytest.raises(ValueError, match="has an owner: name a person or a team"):
+            new_principal(name, now=START)
+    with pytest.raises(ValueError, match="people answer for themselves"):
+        new_principal("alice", now=START, owner="prn_x")
+
+
+def test_a_teams_name_is_no_principals() -> None:
+    assert [team_name(name) for name in ("Platform", "team:platform", "TEAM:Platform", "\ufb01nance")] == [
+        "team:platform", "team:platform", "team:platform", "team:finance",
+    ]  # fmt: skip
+    assert [owner_name(name) for name in ("Alice", "Team:X", "service:ci")] == ["alice", "team:x", "service:ci"]
+    for name in ("", "team:", "service:ci", "team:service:ci", "team:team:x", "a b", "a/b", 7, "x" * 200):
+        with pytest.raises(ValueError, match="name"):
+            team_name(name)
+    with pytest.raises(ValueError, match="name"):
+        canonical("team:platform")
+    team = new_team("platform", now=START)
+    assert is_team(team.uid)
+    assert not is_team(new_principal("alice", now=START).uid)
+    assert not is_team(None)
 
 
 # --- scopes ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from sessile.kernel.decide import Ancestor, Denied, Snapshot, TokenState, decide
 from sessile.kernel.ids import new_session_id
 from sessile.kernel.issue import Draft, issue
 from sessile.kernel.policy import Policy
-from sessile.kernel.principal import Principal, new_epoch, new_principal
+from sessile.kernel.principal import Principal, PrincipalKind, kind_of, new_epoch, new_principal
 from sessile.kernel.session import Session, SessionKind, Tie
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,6 +39,8 @@ class Tree:
         self.sessions: dict[str, Session] = {}
 
     def person(self, name: str = "alice", policy: Policy | None = None, **changes: Any) -> Principal:
+        if kind_of(name) is not PrincipalKind.HUMAN:
+            changes.setdefault("owner", "prn_of_whoever_answers")
         principal = new_principal(name, now=self.now, **changes)
         self.principals[principal.uid] = principal
         self.policies[principal.uid] = policy or Policy.aal2()

@@ -109,7 +109,8 @@ async def test_handing_over(authority: Authority) -> None:
 @pytest.mark.requirement("NHI1", "NHI5", "NHI7")
 async def test_what_is_wrong_and_what_cures_it(authority: Authority, clock: ManualClock) -> None:
     await authority.register("olga", scopes={"*", "operator"})
-    await authority.register("alice")
+    for name in ("alice", "gone"):
+        await authority.register(name)
     await authority.register("service:good", owner="alice", purpose="serves")
     olga = await authority.begin("olga")
     elevated = await authority.elevate(olga.active, method="totp")
@@ -119,7 +120,8 @@ async def test_what_is_wrong_and_what_cures_it(authority: Authority, clock: Manu
             elevated.active, owner="service:ci", scopes={"*", "prod:write", "staging:write"}, lifetime=60 * DAY
         ),
     }
-    await authority.register("agent:idle")
+    await authority.register("agent:idle", owner="gone")
+    await authority.disable("gone", cause="left")
     assert set(await items(authority)) == {"agent:idle", "service:ci", "service:good"}
     assert (await items(authority))["service:good"].findings == ()
     clock.advance(41 * DAY)
@@ -147,7 +149,7 @@ async def test_what_is_wrong_and_what_cures_it(authority: Authority, clock: Manu
     assert risks == sorted(risks, key=lambda risk: int(risk[3:]))
     assert all(one.cure for item in said.values() for one in item.findings)
     idle = {one.says for one in said["agent:idle"].findings}
-    assert {"nobody answers for it", "it holds nothing that lives", "it has no purpose"} == idle
+    assert {"who answers for it, gone, is disabled", "it holds nothing that lives", "it has no purpose"} == idle
     held = said["service:ci"].held[0]
     assert (held.handed_out_by, held.seen_by, held.origin) == ("olga", ("olga",), olga.active.session.id)
     assert held.last_used_from in ("198.51.100.7", "192.0.2.1")

@@ -86,7 +86,7 @@ async def test_every_notice_goes_to_every_address_and_says_how_to_object(mailed:
 
 async def test_what_is_nobody_s_or_nothing_special_is_not_told(mailed: Mailed) -> None:
     uid = await two_addresses(mailed)
-    await mailed.authority.register("service:ci")
+    await mailed.authority.register("service:ci", owner="alice")
     machine = await mailed.authority.principal("service:ci")
     quiet = [
         Event(name=EventName.PASSWORD_SET), Event(name=EventName.PASSWORD_SET, uid="prn_unknown"),

@@ -357,6 +357,35 @@ async def test_behind_pgbouncer_in_transaction_mode(postgres: Postgres, url: str
             assert authority.peek(again.token) is None
 
 
+async def test_a_queue_of_announcements_that_is_full() -> None:
+    """Review 24: somebody listens and does not read, until nothing can be announced any more. Endings go on, and are in
+    force when they return; nobody is signed out by it, and memory is trusted again when there is room, by itself."""
+    with new_postgres("max_notify_queue_pages=64") as engine:  # PostgreSQL 17
+        url = engine.url("postgres")
+        async with opened(url) as one, opened(url) as other:
+            held = [await one.begin(name, method="password") for name in ("alice", "bob", "carol")]
+            for issued in held:
+                assert await other.check(issued.token)
+                assert other.peek(issued.token)
+            with psycopg.connect(url, autocommit=True) as stuck:
+                stuck.execute("LISTEN somebody")
+                stuck.execute("BEGIN")
+                stuck.execute("SELECT 1")
+                with psycopg.connect(url, autocommit=True) as loud, pytest.raises(psycopg.errors.ProgramLimitExceeded):
+                    for number in range(1000):
+                        loud.execute("SELECT pg_notify('somebody', repeat('x', 7000) || %s)", (number,))
+                for issued in held[:2]:
+                    receipt = await one.revoke(session=issued.active.session.id, cause="test")
+                    assert receipt.revoked == 1
+                    assert not await other.check(issued.token)
+                    assert isinstance(await answered(other, held[2].token), Active)
+                assert (await other.store.statistics())["queue_ppm"] > 900_000
+            await trusted(other)
+            assert isinstance(await answered(other, held[2].token), Active)
+            await one.revoke(session=held[2].active.session.id, cause="test")
+            assert not await other.check(held[2].token)
+
+
 async def test_what_the_doctor_says_of_an_engine(postgres: Postgres, url: str) -> None:
     """Review 1: settings under which it may forget what it acknowledged (this engine runs without fsync)."""
     async with opened(url) as authority:
@@ -487,7 +516,7 @@ async def test_writers_of_every_kind_never_deadlock(url: str, postgres: Postgres
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as db:
         before = db.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = 'postgres'").fetchone()
     people = [await nodes[0].register(name) for name in ("alice", "bob", "carol")]
-    agent = await nodes[0].register("agent:a")
+    agent = await nodes[0].register("agent:a", owner="alice")
     held = [await nodes[0].begin(each.name, method="password") for each in people]
     refused = 0
 

@@ -17,6 +17,7 @@ from sessile.cli import (
     revoke,
     serve,
     sessions,
+    team,
     user,
 )
 from sessile.cli.common import command, group
@@ -28,6 +29,7 @@ command(user.app, "factors")(factors.factors)
 for verb in (offboarding.holdings, offboarding.handover, offboarding.offboard, offboarding.budget):
     command(user.app, verb.__name__)(verb)
 app.add_typer(user.app, name="user")
+app.add_typer(team.app, name="team")
 app.add_typer(sessions.app, name="sessions")
 command(app, "revoke")(revoke.revoke)
 command(app, "contain")(contain.contain)

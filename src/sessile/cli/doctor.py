@@ -333,8 +333,8 @@ async def _principals(authority: Authority) -> AsyncIterator[Finding]:
         if one.status is Status.ACTIVE and OPERATOR in one.scopes:
             operators += 1
         if one.kind is not PrincipalKind.HUMAN:
-            owner = await authority.store.principal(uid=one.owner) if one.owner else None
-            if owner is None or owner.status is not Status.ACTIVE:
+            owner = await authority.owner(one)
+            if owner is None or owner.gone:
                 orphans.append(one.name)
     if operators:
         yield Finding("operators", "ok", f"{operators} of {count(total, 'principal')}")
@@ -345,7 +345,7 @@ async def _principals(authority: Authority) -> AsyncIterator[Finding]:
     if orphans:
         yield Finding(
             "owners", "warn", f"nobody answers for {', '.join(orphans[:5])}{' and others' if len(orphans) > 5 else ''}",
-            "sessile user change NAME --owner PERSON",
+            "sessile user change NAME --owner NAME",
         )  # fmt: skip
     else:
         yield Finding("owners", "ok", "every service and agent has somebody who answers for it")

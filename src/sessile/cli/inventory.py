@@ -14,7 +14,8 @@ from sessile.nhi.inventory import Item
 async def inventory(
     cli: Cli,
     owner: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only those that this person answers for.", show_default=False)
+        str | None,
+        typer.Option(metavar="NAME", help="Only those of this person, or team:NAME.", show_default=False),
     ] = None,
     findings: Annotated[bool, typer.Option("--findings", help="Only those with something wrong.")] = False,
 ) -> None:

@@ -12,23 +12,30 @@ from sessile.cli.user import Name
 from sessile.kernel.budget import Budget
 from sessile.kernel.principal import canonical
 from sessile.kernel.session import SessionInfo
+from sessile.kernel.team import owner_name
 
-To = Annotated[str | None, typer.Option("--to", metavar="NAME", help="Who answers for them from now on.")]
+To = Annotated[
+    str | None, typer.Option("--to", metavar="NAME", help="Who answers for them from now on: a person, or team:NAME.")
+]
 
 
 async def holdings(cli: Cli, name: Name) -> None:
-    """Show what a person would leave behind: agents, services, keys, leases, and the secrets that it saw."""
+    """Show what a person would leave behind: agents and services that nobody else answers for, keys, leases, and the
+    secrets that it saw. Of team:NAME: what the team owns.
+    """
     async with cli.authority() as authority:
         found = await authority.holdings(name)
     if cli.json:
         cli.emit({
-            "principals": [one.name for one in found.principals],
+            "principals": [one.name for one in found.principals], "teams": list(found.teams),
             "handed_out": [session_json(one) for one in found.handed_out],
             "held": [session_json(one) for one in found.held],
             "seen": [{"session": session_json(one.session), "at": one.at, "how": one.how} for one in found.seen],
         })  # fmt: skip
         return
-    cli.say(clean(f"Answers for: {' '.join(one.name for one in found.principals) or 'nobody'}"))
+    cli.say(clean(f"Alone answers for: {' '.join(one.name for one in found.principals) or 'nobody'}"))
+    if found.teams:
+        cli.say(clean(f"Is in: {' '.join(found.teams)}"))
     for title, infos in (("Handed out", found.handed_out), ("Held by them", found.held)):
         _list(cli, title, infos)
     for one in found.seen:
@@ -37,16 +44,16 @@ async def holdings(cli: Cli, name: Name) -> None:
 
 async def handover(
     cli: Cli, name: Name,
-    to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who answers for them from now on.")],
+    to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who answers for them now: a person, or team:NAME.")],
     only: Annotated[list[str], typer.Option(metavar="NAME", help="Only these agents and services. Repeat it.")] = [],  # noqa: B006
 ) -> None:  # fmt: skip
-    """Let another person answer for one's agents and services. Ends nothing."""
+    """Let another person, or a team, answer for the agents and services that nobody else answers for. Ends nothing."""
     async with cli.authority() as authority:
         done = await authority.hand_over(name, to=to, only=only or None, by=by())
     if cli.json:
         cli.emit({"principals": [one.name for one in done]})
     else:
-        cli.say(clean(f"{canonical(to)} answers for: {' '.join(one.name for one in done) or 'nobody more'}"))
+        cli.say(clean(f"{owner_name(to)} answers for: {' '.join(one.name for one in done) or 'nobody more'}"))
 
 
 async def offboard(
@@ -57,11 +64,11 @@ async def offboard(
 ) -> None:  # fmt: skip
     """Disable a person, and leave nothing of theirs without somebody who answers for it.
 
-    Their agents and services are handed over --to somebody, or, without it, disabled too. Keys that go on although the
-    person handed them out or saw them are listed: rotate them.
+    Agents and services that nobody else answers for are handed over --to somebody, or, without it, disabled too. Keys
+    that go on although the person handed them out or saw them are listed: rotate them.
     """
     if to is None:
-        confirm(f"Disable {canonical(name)} and all agents and services of theirs?", yes=yes)
+        confirm(f"Disable {canonical(name)} and all agents and services that nobody else answers for?", yes=yes)
     async with cli.authority() as authority:
         done = await authority.offboard(name, to=to, end_keys=end_keys, cause=cause, by=by())
     if cli.json:
@@ -72,7 +79,7 @@ async def offboard(
         return
     say_receipt(cli, done.receipt, canonical(name))
     if done.handed_over:
-        cli.say(clean(f"{canonical(to or '')} answers for: {' '.join(done.handed_over)}"))
+        cli.say(clean(f"{owner_name(to or '')} answers for: {' '.join(done.handed_over)}"))
     if done.disabled:
         cli.say(clean(f"Disabled too: {' '.join(done.disabled)}"))
     if done.ended:

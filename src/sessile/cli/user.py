@@ -34,11 +34,13 @@ async def add(
     cli: Cli, name: Name, password_stdin: PasswordStdin = False,
     roles: Annotated[list[str], typer.Option("--role", metavar="operator", help="May do all, to everybody.")] = [],  # noqa: B006
     scopes: Annotated[list[str], typer.Option("--scope", metavar="SCOPE", help="Only these. Repeat it.")] = [],  # noqa: B006
-    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers for a service or an agent.")] = None,
-    purpose: Annotated[str, typer.Option(metavar="TEXT", help="What it is for.")] = "",
+    owner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who answers for a service or an agent: a person, or team:NAME.")
+    ] = None,
+    purpose: Annotated[str, typer.Option(metavar="TEXT", help="What a service or an agent is for.")] = "",
     emails: Annotated[list[str], typer.Option("--email", metavar="ADDRESS", help="For notices. Repeat it.")] = [],  # noqa: B006
 ) -> None:  # fmt: skip
-    """Add somebody. A person gets a password; a service or an agent gets none.
+    """Add somebody. A person gets a password; a service or an agent gets an owner and a purpose instead.
 
     Makes the database if there is none. The password is asked for twice, or read with --password-stdin; it is
     never part of the command. A server with mail sends a link to each address, which counts once it was opened.
@@ -54,8 +56,12 @@ async def add(
         raise BadUsage("services and agents hold no scope of their own: `sessile key mint --scope` gives a key its")
     if not person and emails:
         raise BadUsage("services and agents have no address: whoever answers for them has")
-    if person and owner:
-        raise BadUsage("people answer for themselves: --owner goes with a service or an agent")
+    if person and (owner or purpose):
+        raise BadUsage("people answer for themselves: --owner and --purpose go with a service or an agent")
+    if not person and not owner:
+        raise BadUsage("every service and agent has an owner: say who answers for it, --owner NAME or team:NAME")
+    if not person and not purpose.strip():
+        raise BadUsage('say what it is for, in a few words: --purpose "builds and tests every push"')
     async with cli.authority(create=True) as authority:
         if await authority.store.principal(name=name) is not None:
             raise Conflict(f"{name} exists: `sessile user passwd {name}` sets a new password")
@@ -71,7 +77,7 @@ async def add(
         if password is not None:
             await passwords.set(name, password, by=by())
         if cli.json:
-            cli.emit(principal_json(principal, owner))
+            cli.emit(principal_json(principal, await _owner(authority, principal)))
         elif person:
             cli.say(f"{name} can sign in{' as an operator' if roles else ''}.")
         else:
@@ -111,11 +117,10 @@ async def show(cli: Cli, name: Name) -> None:
         live = 0
         async for _ in every(lambda after: authority.sessions(principal=one.name, after=after)):
             live += 1
-        answers_for = [
-            other.name async for other in every(lambda after: authority.store.principals(owner=one.uid, after=after))
-        ]
+        answers_for = [other.name for other in await authority.owned(one.uid)]
+        teams = [team.name async for team in every(lambda after: authority.store.teams(member=one.uid, after=after))]
     if cli.json:
-        cli.emit(principal_json(one, owner) | {"live_sessions": live, "answers_for": answers_for})
+        cli.emit(principal_json(one, owner) | {"live_sessions": live, "answers_for": answers_for, "teams": teams})
     else:
         cli.facts(
             {
@@ -127,6 +132,7 @@ async def show(cli: Cli, name: Name) -> None:
                 "owner": owner,
                 "purpose": one.purpose,
                 "answers for": " ".join(answers_for),
+                "teams": " ".join(teams),
                 "policy": one.policy,
                 "since": local(one.created),
                 "identifier": one.uid,
@@ -223,7 +229,9 @@ async def passwd(
 @command(app, "change")
 async def change(
     cli: Cli, name: Name,
-    owner: Annotated[str | None, typer.Option(metavar="NAME", help="Who answers for it from now on.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who answers for it from now on: a person, or team:NAME.")
+    ] = None,
     purpose: Annotated[str | None, typer.Option(metavar="TEXT", help="What it is for.")] = None,
 ) -> None:  # fmt: skip
     """Change who answers for a service or an agent, and what it is for. Ends nothing."""
@@ -231,10 +239,9 @@ async def change(
         one = await authority.principal(name)
         if owner is not None and one.kind is PrincipalKind.HUMAN:
             raise BadUsage("people answer for themselves: --owner goes with a service or an agent")
-        uid = one.owner if owner is None else (await authority.principal(owner)).uid
-        one = await authority.store.describe(
-            one.uid, owner=uid, purpose=one.purpose if purpose is None else purpose, by=by()
-        )
+        if owner is None and purpose is None:
+            raise BadUsage("say what is to change: --owner NAME, --purpose TEXT")
+        one = await authority.describe(name, owner=owner, purpose=purpose, by=by())
         named = await _owner(authority, one)
     if cli.json:
         cli.emit(principal_json(one, named))
@@ -242,10 +249,8 @@ async def change(
 
 
 async def _owner(authority: Authority, principal: Principal) -> str | None:
-    if principal.owner is None:
-        return None
-    owner = await authority.store.principal(uid=principal.owner)
-    return owner.name if owner else None
+    owner = await authority.owner(principal)
+    return None if owner is None else owner.name
 
 
 def ask_once(name: str, *, stdin: bool) -> str:

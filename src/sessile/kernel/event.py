@@ -12,6 +12,7 @@ from sessile.kernel.decide import Active, Denied
 from sessile.kernel.lease import Lease
 from sessile.kernel.principal import Principal, Status
 from sessile.kernel.session import Client, Session, SessionKind
+from sessile.kernel.team import Team
 from sessile.kernel.trace import ALLOWED
 
 
@@ -36,6 +37,10 @@ class EventName(StrEnum):
     SIGN_IN_PENDING = "sign_in.pending"
     PRINCIPAL_REGISTERED = "principal.registered"
     PRINCIPAL_CHANGED = "principal.changed"
+    TEAM_CREATED = "team.created"
+    TEAM_JOINED = "team.joined"
+    TEAM_LEFT = "team.left"
+    TEAM_DELETED = "team.deleted"
     PRINCIPAL_REVOKED = "principal.revoked"
     PRINCIPAL_CONTAINED = "principal.contained"
     PRINCIPAL_DISABLED = "principal.disabled"
@@ -154,6 +159,32 @@ def about(session: Session, action: str, decision: str = ALLOWED, resource: str 
         "correlation": session.root, "assurance": session.assurance,
     }  # fmt: skip
     return details if resource is None else details | {"resource": resource}
+
+
+def registered_event(principal: Principal, by: Actor) -> Event:
+    """A principal is new."""
+    details: Details = {} if principal.owner is None else {"owner": principal.owner}
+    return Event(
+        name=EventName.PRINCIPAL_REGISTERED, principal=principal.name, uid=principal.uid, by=by, details=details
+    )
+
+
+def described_event(before: Principal, after: Principal, by: Actor) -> Event:
+    """Who answers for a principal, or what it is for, was changed. `owner` and `owner_before` are uids."""
+    details: Details = {}
+    if after.owner is not None and after.owner != before.owner:
+        details["owner"] = after.owner
+        if before.owner is not None:
+            details["owner_before"] = before.owner
+    return Event(name=EventName.PRINCIPAL_CHANGED, principal=after.name, uid=after.uid, by=by, details=details)
+
+
+def team_event(name: EventName, team: Team, by: Actor, member: Principal | None = None) -> Event:
+    """A team is new or gone, or somebody joined or left it."""
+    return Event(
+        name=name, principal=None if member is None else member.name, uid=None if member is None else member.uid,
+        by=by, details={"team": team.name, "team_uid": team.uid},
+    )  # fmt: skip
 
 
 def begun_event(session: Session, giver: Session | None, lease: Lease | None = None) -> Event:

@@ -59,7 +59,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     policy: str = "default"
     scopes: frozenset[str] = frozenset()
     owner: str | None = None
-    """uid of the principal that answers for this one; None for people."""
+    """uid of the person or the team that answers for this one; None for people, and for agents and services from
+    before every one had to have one."""
     purpose: str = ""
     contained_since: datetime | None = None
     contained_at: datetime | None = None
@@ -78,15 +79,29 @@ def new_principal(
 
     People may do all that the application offers unless `scopes` says less; services and agents hold no
     scope of their own: their keys and delegations carry what they were handed.
+
+    Raises:
+        ValueError: not a name, not a scope; a service or an agent without `owner`, or a person with one.
     """
     name = canonical(name)
     kind = kind_of(name)
+    if wrong := ownerless(kind, owner):
+        raise ValueError(f"{name}: {wrong}")
     if scopes is None:
         scopes = frozenset({EVERYTHING}) if kind is PrincipalKind.HUMAN else frozenset()
     return Principal(
         uid=new_id("prn"), name=name, kind=kind, created=now, epoch=new_epoch(),
         scopes=check_scopes(scopes), owner=owner, purpose=purpose,
     )  # fmt: skip
+
+
+def ownerless(kind: PrincipalKind, owner: str | None) -> str | None:
+    """What is wrong with having that owner, or none; None: nothing."""
+    if kind is PrincipalKind.HUMAN:
+        return None if owner is None else "people answer for themselves: an owner goes with a service or an agent"
+    if owner is None:
+        return "every service and agent has an owner: name a person or a team (owner NAME, or team:NAME)"
+    return None
 
 
 def new_epoch() -> bytes:

@@ -49,6 +49,11 @@ def team_name(name: object) -> str:
     return PREFIX + found
 
 
+def owner_name(name: object) -> str:
+    """A person's name, or `team:NAME`, in the one form in which it is looked up. Raises ValueError: neither."""
+    return team_name(name) if isinstance(name, str) and is_team_name(name) else canonical(name)
+
+
 def is_team_name(name: str) -> bool:
     """Whether an owner that is named so is a team."""
     return name[: len(PREFIX)].casefold() == PREFIX

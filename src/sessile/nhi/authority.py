@@ -48,9 +48,6 @@ class NonHuman(HandingOut):
     ) -> Receipt: ...
 
     @abc.abstractmethod
-    async def principal(self, name: str) -> Principal: ...
-
-    @abc.abstractmethod
     async def session(self, session_id: str) -> SessionInfo: ...
 
     @abc.abstractmethod
@@ -122,14 +119,14 @@ class NonHuman(HandingOut):
         return next((one for one in standings if one.uid == uid), None)
 
     async def inventory(self, *, owner: str | None = None, after: str | None = None, limit: int = 100) -> Page[Item]:
-        """A page of all agents and services by name, with what they hold and what is wrong with them. Raises NotFound:
-        the owner."""
+        """A page of agents and services by name, with what they hold and what is wrong with them: all, or those that a
+        person, or `team:NAME`, owns. Raises NotFound: the owner."""
         await self.open()
         return await taking_stock.inventory(self, owner=owner, after=after, limit=limit)
 
     async def holdings(self, name: str) -> Holdings:
-        """What a person would leave behind: agents and services, living keys and leases, secrets it saw. Raises
-        NotFound."""
+        """What a person would leave behind: agents and services that nobody but it answers for, living keys and leases,
+        secrets it saw. Of `team:NAME`, what the team owns. Raises NotFound."""
         await self.open()
         return await offboarding.holdings(self, name)
 
@@ -157,10 +154,11 @@ class NonHuman(HandingOut):
     async def hand_over(
         self, name: str, *, to: str, only: Iterable[str] | None = None, by: Active | Actor | None = None
     ) -> tuple[Principal, ...]:
-        """Let another person answer for one's agents and services: all of them, or `only` those. Ends nothing; their
-        keys are to be rotated (`holdings`).
+        """Let another person, or `team:NAME`, answer for the agents and services that nobody but this one (a person or
+        `team:NAME`) answers for: all of them, or `only` those. Ends nothing; their keys are to be rotated (`holdings`).
 
-        Raises NotFound: no such person, or not that person's. Conflict: `to` is no person who is active.
+        Raises NotFound: no such one, or it does not answer for that alone. Conflict: `to` is no other person who is
+        active, nor a team in which somebody else is.
         """
         await self.open()
         return await offboarding.hand_over(self, name, to, only, by)
@@ -169,12 +167,14 @@ class NonHuman(HandingOut):
         self, name: str, *, to: str | None = None, end_keys: bool = False, cause: str,
         by: Active | Actor | None = None,
     ) -> Offboarded:  # fmt: skip
-        """Disable a person, and leave nothing of theirs without somebody who answers for it: their agents and services
-        are handed over to `to`, or, without it, disabled too. `end_keys` also ends the keys and leases that they handed
+        """Disable a person, and leave nothing of theirs without somebody who answers for it. The agents and services
+        that nobody else answers for, those of teams in which nobody else is active included, are handed over to `to` (a
+        person, or `team:NAME`), or, without it, disabled too. `end_keys` also ends the keys and leases that they handed
         out or saw; without it these are listed, to be rotated. If it fails midway, repeat it.
 
         Raises:
-            NotFound: no such person. Conflict: `to` is no person who is active. RevocationUncertain: repeat it.
+            NotFound: no such person. Conflict: `to` is no other person who is active, nor a team in which somebody else
+            is. RevocationUncertain: repeat it.
         """
         await self.open()
         return await offboarding.offboard(self, name, to=to, end_keys=end_keys, cause=cause, by=by)

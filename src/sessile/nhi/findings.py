@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sessile.kernel.principal import EVERYTHING, RESERVED_SCOPES, Principal, Status
+from sessile.kernel.principal import EVERYTHING, RESERVED_SCOPES, Status
 from sessile.kernel.session import SessionKind
+from sessile.kernel.team import is_team_name
 from sessile.kernel.trace import Trace
 from sessile.strangers import network
 
 if TYPE_CHECKING:
     from sessile.nhi.inventory import Held, Item
+    from sessile.nhi.owning import Owner
 
 DORMANT: Final = timedelta(days=30)
 """A key that was not used for so long is dormant."""
@@ -50,7 +52,7 @@ def rotation_due(created: datetime, expires: datetime) -> datetime:
 
 
 def findings(
-    item: Item, *, owner: Principal | None, uses: Mapping[str, Sequence[Trace]], leaks: Mapping[str, Sequence[Trace]],
+    item: Item, *, owner: Owner | None, uses: Mapping[str, Sequence[Trace]], leaks: Mapping[str, Sequence[Trace]],
     gone: Mapping[str, Sequence[str]], now: datetime,
 ) -> tuple[Finding, ...]:  # fmt: skip
     """All that is wrong with an item, in the order of the list.
@@ -69,18 +71,18 @@ def findings(
     return tuple(sorted(found, key=lambda one: int(one.risk.removeprefix("NHI"))))
 
 
-def _of_principal(item: Item, owner: Principal | None, now: datetime) -> Iterator[Finding]:
+def _of_principal(item: Item, owner: Owner | None, now: datetime) -> Iterator[Finding]:
     def finding(risk: str, says: str, cure: str) -> Finding:
         return Finding(risk=risk, session=None, says=says, cure=cure)
 
     if owner is None:
         yield finding("NHI1", "nobody answers for it", f"sessile user change {item.principal} --owner NAME")
-    elif owner.status is not Status.ACTIVE:
-        yield finding(
-            "NHI1", f"who answers for it, {owner.name}, is {owner.status}",
-            f"sessile user handover {owner.name} --to NAME",
-        )  # fmt: skip
-    if not item.purpose:
+    elif owner.gone:
+        cure = f"sessile user change {item.principal} --owner NAME"
+        if is_team_name(owner.name):
+            cure = f"sessile team join {owner.name} NAME, or sessile user handover {owner.name} --to NAME"
+        yield finding("NHI1", f"who answers for it, {owner.name}, {owner.gone}", cure)
+    if not item.purpose.strip():
         yield finding("NHI1", "it has no purpose", f"sessile user change {item.principal} --purpose TEXT")
     if not item.held and not item.delegations and now - item.created >= DORMANT:
         yield finding("NHI1", "it holds nothing that lives", f"sessile user disable {item.principal}")

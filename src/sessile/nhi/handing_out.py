@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
-from sessile.checks import Checks
 from sessile.errors import Conflict, Refused, refused
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active, Requirement, demand, holds
@@ -25,13 +24,14 @@ from sessile.kernel.principal import (
 )  # fmt: skip
 from sessile.kernel.session import Client, SessionKind, Tie
 from sessile.kernel.token import TokenKind
+from sessile.nhi.owning import LONGEST_PURPOSE, Owning
 from sessile.receipt import Issued
 
 FRESH_FOR_MINTING: Final = timedelta(minutes=5)
 """How recent the giver's authentication must be to mint a key."""
 
 
-class HandingOut(Checks):
+class HandingOut(Owning):
     """What `Authority` hands to agents and services."""
 
     @abc.abstractmethod
@@ -48,15 +48,16 @@ class HandingOut(Checks):
     ) -> Issued:  # fmt: skip
         """Hand an agent or a service a child session, which dies with this one.
 
-        `to` is one that the giver owns; a new name is registered with the giver as its owner. Scopes are at
-        most the giver's; a scope, like everything, is never implied.
+        `to` is one that the giver answers for: it owns it, or is a member of the team that does. A new name is
+        registered with the giver as its owner, for the purpose that `label` says. Scopes are at most the giver's; a
+        scope, like everything, is never implied.
 
         Raises:
             Refused: wider scopes, not the giver's agent, a person. Conflict: the giver's session is over.
             LimitExceeded: the chain is at the policy's limit. ValueError: not a name or a scope.
         """
         wanted = check_scopes(scopes)
-        target = await self._receiver(active, to, wanted)
+        target = await self._receiver(active, to, wanted, purpose=label)
         return await self._begin(
             SessionKind.DELEGATED, TokenKind.DELEGATED, active=active, uid=target.uid, tie=Tie.PARENT,
             scopes=wanted, lifetime=positive(lifetime), label=label, client=client,
@@ -68,7 +69,7 @@ class HandingOut(Checks):
     ) -> Issued:  # fmt: skip
         """Mint a long-lived API key for a service or an agent. It outlives this session, unless that is contained.
 
-        `owner` is whose key it is: one that the giver owns, or the giver itself. It always expires, at the
+        `owner` is whose key it is: one that the giver answers for, or the giver itself. It always expires, at the
         latest by the policy's `key_lifetime`.
 
         Raises:
@@ -79,13 +80,15 @@ class HandingOut(Checks):
         if stale is not None:
             raise Refused("minting a key needs an authentication of the last five minutes: step up first", stale)
         wanted = check_scopes(scopes)
-        target = await self._receiver(active, owner, wanted, itself=True)
+        target = await self._receiver(active, owner, wanted, itself=True, purpose=label)
         return await self._begin(
             SessionKind.KEY, TokenKind.KEY, active=active, uid=target.uid, tie=Tie.ORIGIN,
             scopes=wanted, lifetime=positive(lifetime), label=label, client=client,
         )  # fmt: skip
 
-    async def _receiver(self, active: Active, name: str, wanted: frozenset[str], *, itself: bool = False) -> Principal:
+    async def _receiver(
+        self, active: Active, name: str, wanted: frozenset[str], *, itself: bool = False, purpose: str = ""
+    ) -> Principal:
         name = canonical(name)
         session = active.session
         target = await self.store.principal(name=name)
@@ -101,7 +104,7 @@ class HandingOut(Checks):
             raise refused(session, "whoever acts as somebody else hands out nothing in their name")
         # What an agent registers belongs to whoever answers for the agent.
         giver = await self.store.principal(uid=session.uid)
-        answers = giver.owner if giver is not None and giver.owner is not None else session.uid
+        answers = giver.owner if giver is not None and giver.kind is not PrincipalKind.HUMAN else session.uid
         if target is None:
             # `begin` decides; but what has ended, or may not give this, must not take names either.
             snapshot = await self.store.read(active.digest)
@@ -109,8 +112,12 @@ class HandingOut(Checks):
                 raise Conflict(f"the session that hands out is over: {denied.reason}", denied)
             if not covers(session.scopes, wanted):
                 raise refused(session, "a session hands out no scope that it does not have")
-            target = await self._registered(new_principal(name, now=self.clock.now(), owner=answers), active)
-        if target.owner not in (session.uid, answers) and OPERATOR not in session.scopes:
+            if answers is None:
+                raise refused(session, f"nobody answers for {session.principal}, so it makes no other: name its owner")
+            new = new_principal(name, now=self.clock.now(), owner=answers, purpose=purpose[:LONGEST_PURPOSE])
+            target = await self._registered(new, active)
+        same = target.owner is not None and target.owner == answers
+        if not same and OPERATOR not in session.scopes and not await self.answers(session.uid, target):
             raise refused(session, f"{name} belongs to somebody else: ask its owner or an operator")
         return target
 

@@ -12,6 +12,7 @@ from sessile.kernel.principal import Principal, PrincipalKind, Status
 from sessile.kernel.session import SessionInfo, SessionKind
 from sessile.kernel.trace import Trace, TraceKind
 from sessile.nhi.findings import Finding, findings, rotation_due
+from sessile.nhi.owning import Owner
 from sessile.stores.protocol import Page
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     kind: PrincipalKind
     status: Status
     owner: str | None
+    """A person's name, or `team:NAME`."""
     purpose: str
     created: datetime
     last_used: datetime | None
@@ -68,7 +70,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 async def inventory(authority: NonHuman, *, owner: str | None, after: str | None, limit: int) -> Page[Item]:
     """See `Authority.inventory`."""
     store = authority.store
-    uid = (await authority.principal(owner)).uid if owner is not None else None
+    uid = await authority.owner_uid(owner) if owner is not None else None
     await authority.traces.flush(store)
     found: list[Principal] = []
     following = after
@@ -96,7 +98,7 @@ async def _item(authority: NonHuman, principal: Principal, names: _Names) -> Ite
     leaks = await _by_subject(authority, TraceKind.LEAKED, ids)
     shown = await _seen(authority, [one.id for one in keys])
     held = tuple([await _held(authority, one, uses, shown, names) for one in keys])
-    owner = await names.principal(principal.owner)
+    owner = await names.owner(principal.owner)
     used = [trace.last for traces in uses.values() for trace in traces]
     item = Item(
         principal=principal.name, uid=principal.uid, kind=principal.kind, status=principal.status,
@@ -153,11 +155,19 @@ async def _seen(authority: NonHuman, ids: Sequence[str]) -> dict[str, list[str]]
 
 
 class _Names:
-    """Principals by uid, each read once."""
+    """Principals and owners by uid, each read once."""
 
     def __init__(self, authority: NonHuman) -> None:
-        self._store = authority.store
+        self._authority, self._store = authority, authority.store
+        self._owners: dict[str, Owner] = {}
         self._known: dict[str, Principal | None] = {}
+
+    async def owner(self, uid: str | None) -> Owner | None:
+        if uid is None:
+            return None
+        if uid not in self._owners:
+            self._owners[uid] = await self._authority.owner_named(uid)
+        return self._owners[uid]
 
     async def principal(self, uid: str | None) -> Principal | None:
         if uid is None:

@@ -224,7 +224,7 @@ class Leases:
         tie: Tie, client: Client | None,
     ) -> SessionInfo:  # fmt: skip
         name = owner or active.session.principal or ""
-        target = await self._authority._receiver(active, name, frozenset(), itself=True)
+        target = await self._authority._receiver(active, name, frozenset(), itself=True, purpose=label)
         session_id = new_session_id(active.session.partition)
         lease = msgspec.structs.replace(lease, handle=self._seal.seal(handle.encode(), *place(session_id)))
         draft = Draft(

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sessile.errors import Conflict, NotFound
 from sessile.kernel.decide import Active
 from sessile.kernel.event import Actor, actor_of
-from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical
+from sessile.kernel.principal import Principal, Status, canonical
 from sessile.kernel.session import SessionInfo
+from sessile.kernel.team import is_team, is_team_name
 from sessile.kernel.trace import TraceKind
 from sessile.nhi.inventory import living
+from sessile.nhi.owning import every
 from sessile.receipt import Receipt
-from sessile.stores.protocol import Page
+from sessile.stores.owning import NO_OWNER, can_answer
 
 if TYPE_CHECKING:
     from sessile.nhi.authority import NonHuman
-
-T = TypeVar("T")
 
 _PAGE = 1_000
 
@@ -39,11 +39,14 @@ class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     """What a person would leave behind."""
 
     principals: tuple[Principal, ...]
-    """The agents and services that it answers for."""
+    """The agents and services that nobody but it answers for: its own, and those of teams in which nobody else is
+    active."""
+    teams: tuple[str, ...]
+    """The teams that it is in, by name."""
     handed_out: tuple[SessionInfo, ...]
     """Living keys and leases that it handed out, whosever they are."""
     held: tuple[SessionInfo, ...]
-    """Other living keys and leases of the agents and services that it answers for."""
+    """Other living keys and leases of those agents and services."""
     seen: tuple[Seen, ...]
     """Living secrets that it was shown: whosever they are, they are to be rotated when it leaves."""
 
@@ -65,38 +68,59 @@ class Offboarded(msgspec.Struct, frozen=True, kw_only=True):
 
 async def holdings(authority: NonHuman, name: str) -> Holdings:
     """See `Authority.holdings`."""
-    person = await authority.principal(name)
     store = authority.store
-    owned = [one async for one in _all(lambda after: store.principals(owner=person.uid, after=after, limit=_PAGE))]
-    given = [one async for one in _all(lambda after: store.sessions(giver=person.uid, after=after, limit=_PAGE))]
+    uid = await authority.owner_uid(name)
+    owned = await owned_by(authority, uid)
+    teams: tuple[str, ...] = ()
+    given: list[SessionInfo] = []
+    seen = []
+    if not is_team(uid):
+        teams = tuple([one.name async for one in every(lambda after: store.teams(member=uid, after=after))])
+        given = [one async for one in every(lambda after: store.sessions(giver=uid, after=after, limit=_PAGE))]
+        for trace in await store.traces(kind=TraceKind.SHOWN, subjects=[uid]):
+            info = await store.session(trace.what)
+            if info is not None and info.live:
+                seen.append(Seen(session=info, at=trace.first, how=trace.how))
     handed_out = living(given)
     known = {one.id for one in handed_out}
     held: list[SessionInfo] = []
     for one in owned:
-        theirs = [each async for each in _all(lambda after: store.sessions(uid=one.uid, after=after, limit=_PAGE))]  # noqa: B023
+        theirs = [each async for each in every(lambda after: store.sessions(uid=one.uid, after=after, limit=_PAGE))]  # noqa: B023
         held += [each for each in living(theirs) if each.id not in known]
-    seen = []
-    for trace in await store.traces(kind=TraceKind.SHOWN, subjects=[person.uid]):
-        info = await store.session(trace.what)
-        if info is not None and info.live:
-            seen.append(Seen(session=info, at=trace.first, how=trace.how))
-    return Holdings(principals=tuple(owned), handed_out=handed_out, held=tuple(held), seen=tuple(seen))
+    return Holdings(
+        principals=tuple(owned), teams=teams, handed_out=handed_out, held=tuple(held), seen=tuple(seen)
+    )  # fmt: skip
+
+
+async def owned_by(authority: NonHuman, uid: str) -> list[Principal]:
+    """What a person answers for alone, or what a team owns, by name."""
+    return await (authority.owned(uid) if is_team(uid) else authority.owned_alone(uid))
+
+
+async def _heir(authority: NonHuman, name: str, to: str) -> str:
+    """The uid of who shall answer for what is `name`'s. Raises NotFound; Conflict: it cannot, or only by `name`."""
+    uid, heir = await authority.owner_uid(name), await authority.owner_uid(to)
+    if is_team(heir):
+        can = any(can_answer(one) and one.uid != uid for one in await authority.store.members(heir))
+    else:
+        can = can_answer(await authority.store.principal(uid=heir))
+    if not can or heir == uid:
+        raise Conflict(f"{to} cannot answer for what is of {name}: {NO_OWNER}, and another one")
+    return heir
 
 
 async def hand_over(
     authority: NonHuman, name: str, to: str, only: Iterable[str] | None, by: Active | Actor | None
 ) -> tuple[Principal, ...]:
     """See `Authority.hand_over`."""
-    person, heir = await authority.principal(name), await authority.principal(to)
-    if heir.kind is not PrincipalKind.HUMAN or heir.status is not Status.ACTIVE or heir.uid == person.uid:
-        raise Conflict(f"{heir.name} cannot answer for it: name another person who is active")
-    mine = {one.name: one for one in (await holdings(authority, name)).principals}
+    heir = await _heir(authority, name, to)
+    mine = {one.name: one for one in await owned_by(authority, await authority.owner_uid(name))}
     wanted = list(mine) if only is None else [canonical(one) for one in only]
     if strange := [one for one in wanted if one not in mine]:
-        raise NotFound(f"{person.name} does not answer for {', '.join(strange)}")
+        raise NotFound(f"{name} does not answer for {', '.join(strange)}, or not alone")
     return tuple(
         [
-            await authority.store.describe(mine[one].uid, owner=heir.uid, purpose=mine[one].purpose, by=actor_of(by))
+            await authority.store.describe(mine[one].uid, owner=heir, purpose=mine[one].purpose, by=actor_of(by))
             for one in wanted
         ]
     )
@@ -106,12 +130,13 @@ async def offboard(
     authority: NonHuman, name: str, *, to: str | None, end_keys: bool, cause: str, by: Active | Actor | None
 ) -> Offboarded:
     """See `Authority.offboard`."""
+    if is_team_name(name):
+        raise NotFound(f"{name} is a team: hand over what it owns, then delete it; or let its people leave")
     if to is not None:  # judged before anything is ended
-        heir = await authority.principal(to)
-        if heir.kind is not PrincipalKind.HUMAN or heir.status is not Status.ACTIVE or heir.name == canonical(name):
-            raise Conflict(f"{heir.name} cannot answer for it: name another person who is active")
-    found = await holdings(authority, name)
+        await _heir(authority, name, to)
     receipt = await authority.disable(name, cause=cause, by=by)
+    # Looked at afterwards: from then on nothing more is handed to them, and nothing more is minted by them.
+    found = await holdings(authority, name)
     handed_over: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
     if to is not None:
@@ -134,14 +159,3 @@ async def offboard(
         receipt=receipt, handed_over=handed_over, disabled=disabled, ended=tuple(ended),
         rotate=tuple(one for one in now if one.live),
     )  # fmt: skip
-
-
-async def _all(fetch: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncIterator[T]:
-    after: str | None = None
-    while True:
-        page = await fetch(after)
-        for one in page:
-            yield one
-        after = page.next
-        if after is None:
-            return

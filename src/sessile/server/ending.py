@@ -26,12 +26,12 @@ async def own_session(server: Server, active: Active, session_id: str) -> Sessio
 
 
 async def own_key(server: Server, active: Active, session_id: str) -> SessionInfo:
-    """A key that one handed out, or that belongs to one's own service or agent. Raises NotFound."""
+    """A key that one handed out, or of a service or agent that one answers for. Raises NotFound."""
     return await _own(server, active, session_id, SessionKind.KEY)
 
 
 async def own_lease(server: Server, active: Active, session_id: str) -> SessionInfo:
-    """A lease that one handed out, or that a service or agent of one's own has. Raises NotFound."""
+    """A lease that one handed out, or of a service or agent that one answers for. Raises NotFound."""
     return await _own(server, active, session_id, SessionKind.LEASE)
 
 
@@ -46,8 +46,8 @@ async def _own(server: Server, active: Active, session_id: str, kind: SessionKin
     if info.kind is kind:
         if active.session.principal in await _people(server, info):
             return info
-        owner = await server.authority.store.principal(name=info.principal) if info.principal else None
-        if owner is not None and owner.owner is not None and owner.owner == active.session.uid:
+        whose = await server.authority.store.principal(name=info.principal) if info.principal else None
+        if whose is not None and await server.authority.answers(active.session.uid, whose):
             return info
     raise NotFound(f"no {kind} {session_id}")
 

@@ -16,6 +16,8 @@ from sessile.kernel.event import Actor, Event
 from sessile.kernel.ids import check_session_id
 from sessile.kernel.principal import Principal, PrincipalKind, Status, canonical, check_scopes, kind_of
 from sessile.kernel.session import Client, SessionInfo, SessionKind
+from sessile.kernel.team import owner_name
+from sessile.nhi.owning import LONGEST_PURPOSE
 from sessile.receipt import Receipt
 from sessile.stores.protocol import Erased
 
@@ -29,6 +31,10 @@ SESSION_ID = r"^ses_[0-9abcdefghjkmnpqrstvwxyz]{27}$"
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(canonical)]
 """A principal's id: a person's user name, `service:NAME` or `agent:NAME`."""
+OwnerName = Annotated[
+    str, Field(min_length=1, max_length=133, description="A person's user name, or `team:NAME`."),
+    AfterValidator(owner_name),
+]  # fmt: skip
 SessionId = Annotated[str, Field(pattern=SESSION_ID), AfterValidator(check_session_id)]
 Cause = Annotated[str, Field(min_length=1, max_length=200, description="Why, for the audit record and the person.")]
 Secret = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra={"format": "password"})]
@@ -43,6 +49,7 @@ Email = Annotated[str, Field(min_length=3, max_length=LONGEST), AfterValidator(c
 Scopes = Annotated[list[str], Field(max_length=100), AfterValidator(lambda found: sorted(check_scopes(found)))]
 Lifetime = Annotated[int, Field(ge=1, le=MAX_LIFETIME, description="Seconds; the policy may allow fewer.")]
 Label = Annotated[str, Field(max_length=200)]
+Purpose = Annotated[str, Field(max_length=LONGEST_PURPOSE, description="What a service or an agent is for.")]
 
 
 class Input(BaseModel):
@@ -118,26 +125,30 @@ class NewPassword(Input):
 class NewPrincipal(Input):
     id: Name
     kind: Annotated[PrincipalKind, Field(strict=False)]
-    owner: Name | None = None
-    purpose: Annotated[str, Field(max_length=500)] = ""
+    owner: OwnerName | None = None
+    purpose: Purpose = ""
     scopes: Scopes | None = None
 
     @model_validator(mode="after")
     def kind_follows_from_the_id(self) -> Self:
         if kind_of(self.id) is not self.kind:
             raise ValueError("the kind follows from the id: service:NAME, agent:NAME, or a person's user name")
+        if self.kind is PrincipalKind.HUMAN and self.owner is not None:
+            raise ValueError("people answer for themselves: an owner goes with a service or an agent")
         return self
 
 
 class PrincipalChange(Input):
     status: Literal["active", "disabled"] | None = None
     cause: Cause | None = None
+    owner: OwnerName | None = None
+    purpose: Purpose | None = None
     emails: Annotated[list[Email] | None, Field(max_length=MOST)] = None
 
     @model_validator(mode="after")
     def changes_something(self) -> Self:
-        if self.status is None and self.emails is None:
-            raise ValueError("name a status or e-mail addresses")
+        if all(one is None for one in (self.status, self.owner, self.purpose, self.emails)):
+            raise ValueError("name a status, an owner, a purpose or e-mail addresses")
         return self
 
 
@@ -302,6 +313,7 @@ class PrincipalOut(Output):
     policy: str
     scopes: list[str]
     owner: str | None
+    """Who answers for a service or an agent: a person's id, or `team:NAME`."""
     purpose: str
     created: datetime
 
@@ -333,7 +345,7 @@ class ReceiptOut(Output):
     reach: Literal["engine", "quorum"]
     sessions: list[str]
     answers_for: list[str]
-    """After a disabling: the agents and services that it answers for, to be handed over."""
+    """After a disabling or a deletion: the agents and services that nobody answers for now, to be handed over."""
     handed_out: list[SessionOut]
     erased: ErasedOut | None
 

@@ -21,6 +21,7 @@ from sessile.server.models import (
     Lifetime,
     Name,
     Output,
+    OwnerName,
     ReceiptOut,
     SessionOut,
     session_members,
@@ -189,11 +190,13 @@ class HoldingsOut(Output):
     """What a person would leave behind."""
 
     principals: list[str]
-    """The agents and services that it answers for."""
+    """The agents and services that nobody but it answers for: also those of teams in which nobody else is active."""
+    teams: list[str]
+    """The teams that it is in."""
     handed_out: list[SessionOut]
     """Living keys and leases that it handed out."""
     held: list[SessionOut]
-    """Other living keys and leases of its agents and services."""
+    """Other living keys and leases of those agents and services."""
     seen: list[SeenOut]
     """Living secrets that it was shown."""
 
@@ -201,6 +204,7 @@ class HoldingsOut(Output):
     def of(cls, found: Holdings) -> Self:
         return cls(
             principals=[one.name for one in found.principals],
+            teams=list(found.teams),
             handed_out=[SessionOut.of(one) for one in found.handed_out],
             held=[SessionOut.of(one) for one in found.held],
             seen=[SeenOut(session=SessionOut.of(one.session), at=one.at, how=one.how) for one in found.seen],
@@ -208,7 +212,7 @@ class HoldingsOut(Output):
 
 
 class HandingOver(Input):
-    to: Name
+    to: OwnerName
     only: Annotated[list[Name], Field(max_length=100)] | None = None
 
 
@@ -217,7 +221,7 @@ class HandedOver(Output):
 
 
 class Offboarding(Input):
-    to: Name | None = None
+    to: OwnerName | None = None
     end_keys: bool = False
     cause: Cause
 

@@ -9,6 +9,7 @@ from sessile.clock import Clock
 from sessile.stores.leasing import Leased
 from sessile.stores.mail import Mails
 from sessile.stores.noticing import Notices
+from sessile.stores.owning import Owning
 from sessile.stores.protocol import Directory, Store
 from sessile.stores.walking import Walks
 from sessile.stores.working import Works
@@ -19,7 +20,7 @@ REDIS = (
 )  # fmt: skip
 
 
-class Backend(Store, Directory, Mails, Leased, Notices, Works, Walks, Protocol):
+class Backend(Store, Directory, Owning, Mails, Leased, Notices, Works, Walks, Protocol):
     """A store that is its own directory."""
 
 

@@ -41,6 +41,7 @@ from sessile.stores.memory_erasing import deletion, erased_containment, erased_e
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.memory_noticing import MemoryNotices
+from sessile.stores.memory_owning import MemoryOwning
 from sessile.stores.memory_walking import MemoryWalks
 from sessile.stores.memory_working import MemoryWorks
 from sessile.stores.protocol import PAGE, PREDECESSORS, TOMBSTONE, Begun, Contained, End, Ended, Erased, Page, Replaced
@@ -57,7 +58,7 @@ class _Token(msgspec.Struct):
     since: datetime
 
 
-class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryWalks):
+class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryOwning, MemoryWalks):
     """`Store` and `Directory` in dictionaries."""
 
     local = True
@@ -346,6 +347,8 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryW
         if principal is None or (principal.status is Status.DELETED and end.status not in (None, Status.DELETED)):
             # What a deleted principal handed out can still be contained; itself it does not come back.
             raise NotFound("no such principal")
+        if end.status is Status.ACTIVE:
+            self._must_answer(principal, principal.owner)
         if end.policy is not None and end.policy not in self._policies:
             raise NotFound(f"no policy is named {end.policy!r}")
         kept = self._sessions.get(end.keep) if end.keep is not None else None

@@ -11,13 +11,15 @@ import msgspec
 
 from sessile.clock import Clock
 from sessile.errors import Conflict, NotFound
-from sessile.kernel.event import Actor, Event, EventName
+from sessile.kernel.event import Actor, Event, EventName, described_event, registered_event
 from sessile.kernel.issue import Fence
 from sessile.kernel.policy import Policy
-from sessile.kernel.principal import Principal, PrincipalKind, Status, new_epoch
+from sessile.kernel.principal import Principal, PrincipalKind, Status, new_epoch, ownerless
 from sessile.kernel.session import SessionKind
+from sessile.kernel.team import Team, is_team
 from sessile.kernel.tries import Exhausted, Limit, Tries, count, succeeded
 from sessile.near import NearCache
+from sessile.stores.owning import NO_OWNER, can_answer
 from sessile.stores.protocol import PAGE, Contained, ContainmentState, Credential, Ended, Page, Tally, Verified
 
 T = TypeVar("T")
@@ -32,6 +34,8 @@ class MemoryDirectory:
         self._mark = 0
         self._principals: dict[str, Principal] = {}
         self._names: dict[str, str] = {}
+        self._teams: dict[str, Team] = {}
+        self._members: dict[str, set[str]] = {}
         self._policies: dict[str, Policy] = {}
         self._everyone = {kind: new_epoch() for kind in SessionKind}
         self._credentials: dict[tuple[str, str, str], Credential] = {}
@@ -62,24 +66,41 @@ class MemoryDirectory:
         }
         return page(found, after, limit)
 
+    def _must_answer(self, principal: Principal, owner: str | None) -> None:
+        """Raises NotFound, Conflict: `owner` cannot answer for that principal."""
+        if wrong := ownerless(principal.kind, owner):
+            raise Conflict(f"{principal.name}: {wrong}")
+        if owner is None:
+            return
+        if is_team(owner):
+            if owner not in self._teams:
+                raise NotFound("no such team")
+            if not any(can_answer(self._principals[uid]) for uid in self._members[owner]):
+                raise Conflict(f"{self._teams[owner].name} has no member who is active: {NO_OWNER}")
+        elif (found := self._principals.get(owner)) is None:
+            raise NotFound("no such owner")
+        elif not can_answer(found):
+            raise Conflict(f"{found.name} cannot answer for it: {NO_OWNER}")
+
     async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
         if principal.name in self._names:
             raise Conflict(f"a principal is named {principal.name} already")
+        self._must_answer(principal, principal.owner)
         now = self._clock.now()
         self._principals[principal.uid] = principal
         self._names[principal.name] = principal.uid
         if credential is not None:
             self._store_credential(credential, now)
-        self._append(
-            Event(name=EventName.PRINCIPAL_REGISTERED, principal=principal.name, uid=principal.uid, by=by), now
-        )
+        self._append(registered_event(principal, by), now)
 
     async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
         principal = self._principals.get(uid)
         if principal is None or principal.status is Status.DELETED:
             raise NotFound("no such principal")
+        if owner != principal.owner:
+            self._must_answer(principal, owner)
         changed = self._principals[uid] = msgspec.structs.replace(principal, owner=owner, purpose=purpose)
-        self._append(Event(name=EventName.PRINCIPAL_CHANGED, principal=changed.name, uid=uid, by=by), self._clock.now())
+        self._append(described_event(principal, changed, by), self._clock.now())
         return changed
 
     async def policy(self, name: str) -> Policy | None:

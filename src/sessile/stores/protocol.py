@@ -249,7 +249,8 @@ class Store(Protocol):
         """End a session, all of a principal, or everybody's of some kinds. Idempotent: what has ended stays as
         it was and counts as 0; the first cause and instant are kept (containment still widens).
 
-        Raises NotFound for a session or uid that never was.
+        Raises NotFound for a session or uid that never was; Conflict: an agent or a service is enabled, and nobody can
+        answer for it.
         """
 
     async def erase(self, uid: str, cause: str, by: Actor) -> Erased:
@@ -336,10 +337,14 @@ class Directory(Protocol):
         """By name, ascending; `search` is a part of the name. Deleted ones are left out."""
 
     async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
-        """Raises Conflict if the name is taken."""
+        """Raises Conflict if the name is taken, or an agent or a service has no owner who can answer for it
+        (`stores.owning`); NotFound: no such owner."""
 
     async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
-        """Change who answers for a principal and what it is for. Ends nothing. Raises NotFound."""
+        """Change who answers for a principal and what it is for. Ends nothing.
+
+        Raises NotFound: no such principal, or owner. Conflict: a new owner cannot answer for it.
+        """
 
     async def policy(self, name: str) -> Policy | None: ...
 

@@ -24,6 +24,7 @@ from sessile.testing.listing import Listing
 from sessile.testing.mailing import Mailing
 from sessile.testing.nearness import Nearness
 from sessile.testing.noticing import Noticing
+from sessile.testing.owning import Owning
 from sessile.testing.proving import Proving
 from sessile.testing.races import Races
 from sessile.testing.resuming import Resuming
@@ -46,6 +47,7 @@ class StoreConformance(
     Walking,
     Listing,
     Keeping,
+    Owning,
     Proving,
     Mailing,
     Leasing,

@@ -106,7 +106,8 @@ class Keeping:
         assert await world.denied(key) is None
         event = (await world.events(uid=ci.uid, latest=True))[0]
         assert (event.name, event.by.name) == (EventName.PRINCIPAL_CHANGED, "bob")
-        assert (await world.store.describe(ci.uid, owner=None, purpose="", by=SYSTEM)).owner is None
+        with pytest.raises(Conflict):
+            await world.store.describe(ci.uid, owner=None, purpose="", by=SYSTEM)
         with pytest.raises(NotFound):
             await world.store.describe(new_id("prn"), owner=None, purpose="", by=SYSTEM)
 

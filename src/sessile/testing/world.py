@@ -17,7 +17,7 @@ from sessile.kernel.event import SYSTEM, Event
 from sessile.kernel.ids import home, new_id, new_session_id, partition_of
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
-from sessile.kernel.principal import Principal, new_principal
+from sessile.kernel.principal import Principal, PrincipalKind, kind_of, new_principal
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import placed
@@ -137,7 +137,14 @@ class World(Node):
     """The first node, and what a test does with it in one line."""
 
     async def person(self, name: str = "alice", **changes: Any) -> Principal:
+        if kind_of(name) is not PrincipalKind.HUMAN and "owner" not in changes:
+            changes["owner"] = await self._keeper()
         return await self.principal(new_principal(name, now=self.clock.now(), **changes))
+
+    async def _keeper(self) -> str:
+        """Who answers for an agent or a service where the test does not care who."""
+        found = await self.store.principal(name="zoe")
+        return (found or await self.person("zoe")).uid
 
     async def principal(self, principal: Principal) -> Principal:
         principal = at_home(principal)

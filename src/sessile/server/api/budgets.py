@@ -43,6 +43,7 @@ async def _own(server: Server, active: Active, name: str) -> Principal:
     if found is not None and OPERATOR in session.scopes:
         return found
     # The same for another's and for none (ASVS V8.2.2). An agent does not set its own.
-    if found is None or found.owner != session.uid or not session.kind.is_a_persons or session.impersonation:
+    acts_itself = session.kind.is_a_persons and not session.impersonation
+    if found is None or not acts_itself or not await server.authority.answers(session.uid, found):
         raise refused(session, f"{name} is no agent or service of yours")
     return found

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from sessile.fastapi import CurrentAccess
 from sessile.server.access import FRESH_OPERATOR, After, Limit, Operator, Ours, PrincipalPath
-from sessile.server.models import Name, PageOut
+from sessile.server.models import OwnerName, PageOut
 from sessile.server.nonhuman import (
     HandedOver,
     HandingOver,
@@ -24,7 +24,7 @@ router = APIRouter(tags=["Inventory"])
 @router.get("/inventory", summary="List agents and services, and what is wrong with them")
 async def show(
     server: Ours, _active: Operator, after: After = None, limit: Limit = 100,
-    owner: Annotated[Name | None, Query(description="Only those that this person answers for.")] = None,
+    owner: Annotated[OwnerName | None, Query(description="Only those that this person, or `team:NAME`, owns.")] = None,
 ) -> PageOut[ItemOut]:  # fmt: skip
     """By name, each with owner, age, scopes, last use, living keys and leases, when their rotation is due, and findings
     by OWASP's Non-Human Identities Top 10 with the cure.
@@ -35,7 +35,9 @@ async def show(
 
 @router.get("/principals/{id}/holdings", summary="Show what a person would leave behind")
 async def holdings(id: PrincipalPath, server: Ours, _active: Operator) -> HoldingsOut:
-    """Its agents and services, living keys and leases, and the living secrets that it was shown."""
+    """The agents and services that nobody else answers for, its teams, living keys and leases, and the living secrets
+    that it was shown.
+    """
     return HoldingsOut.of(await server.authority.holdings(id))
 
 
@@ -43,7 +45,8 @@ async def holdings(id: PrincipalPath, server: Ours, _active: Operator) -> Holdin
 async def hand_over(
     id: PrincipalPath, body: HandingOver, server: Ours, _active: Operator, here: CurrentAccess
 ) -> HandedOver:
-    """Another person answers for them from now on: for all, or `only` for those. Ends nothing.
+    """`to`, another person or `team:NAME`, answers from now on for those that nobody else answers for: for all, or
+    `only` for those. Ends nothing.
 
     Needs an authentication of the last five minutes.
     """
@@ -57,8 +60,8 @@ async def hand_over(
 async def offboard(
     id: PrincipalPath, body: Offboarding, server: Ours, _active: Operator, here: CurrentAccess
 ) -> OffboardedOut:
-    """Disable it, hand its agents and services over to `to` (without: disable them too), and list the keys that it
-    handed out or saw, or end them.
+    """Disable it, hand the agents and services that nobody else answers for over to `to`, a person or `team:NAME`
+    (without: disable them too), and list the keys that it handed out or saw, or end them.
 
     Needs an authentication of the last five minutes.
     """

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from sessile.fastapi import CurrentAccess
-from sessile.kernel.decide import Active
 from sessile.kernel.principal import RESERVED_SCOPES, Principal, PrincipalKind
 from sessile.server.access import FRESH_OPERATOR, After, Limit, Operator, Ours, PrincipalPath
 from sessile.server.models import (
@@ -42,12 +41,15 @@ async def register(body: NewPrincipal, server: Ours, active: Operator, here: Cur
     """A person gets no password here: nobody chooses another's (ASVS V6.4.6). An operator on the server's machine
     enrols people with `sessile user add`.
 
+    Every service and agent has an owner, who answers for it: a person, or `team:NAME`. Without one named that is
+    whoever asks. Without a purpose it is a finding of the inventory.
+
     Handing out `operator` or `introspect` needs an authentication of the last five minutes.
     """
     if RESERVED_SCOPES & set(body.scopes or ()):
         await here.meet(FRESH_OPERATOR)
     made = await server.authority.register(
-        body.id, scopes=body.scopes, owner=body.owner or _answers(body, active), purpose=body.purpose, by=active
+        body.id, scopes=body.scopes, owner=body.owner, purpose=body.purpose, by=active
     )
     return PrincipalOut.of(made, await owner_name(server, made))
 
@@ -59,12 +61,15 @@ async def show(id: PrincipalPath, server: Ours, _active: Operator) -> PrincipalO
     return PrincipalOut.of(found, await owner_name(server, found))
 
 
-@router.patch("/principals/{id}", summary="Disable or enable a principal, or say where a person is reached")
+@router.patch("/principals/{id}", summary="Change a principal")
 async def change(
     id: PrincipalPath, body: PrincipalChange, server: Ours, _active: Operator, here: CurrentAccess
 ) -> PrincipalChanged:
     """Disabling ends every session of the principal at once and says so in the receipt, with the keys and leases
-    that it handed out and that go on. Enabling brings nothing back.
+    that it handed out and that go on, and the agents and services that nobody answers for now. Enabling brings nothing
+    back, and is refused for an agent or a service that nobody answers for.
+
+    `owner` (a person, or `team:NAME`) and `purpose` are of services and agents. Changing them ends nothing.
 
     `emails` is for a person who has no confirmed address yet, so that it can set its first password: each gets a link
     and counts once that was followed. From then on only the person changes them: whoever could change another's
@@ -75,6 +80,8 @@ async def change(
     active = await here.meet(FRESH_OPERATOR)
     if body.emails is not None:
         await server.addresses.replace(await server.authority.principal(id), body.emails, by=active)
+    if body.owner is not None or body.purpose is not None:
+        await server.authority.describe(id, owner=body.owner, purpose=body.purpose, by=active)
     receipt = None
     if body.status == "disabled":
         receipt = await server.authority.disable(id, cause=body.cause or "disabled", by=active)
@@ -117,14 +124,7 @@ async def sessions(
     return session_page(page, page.next)
 
 
-def _answers(body: NewPrincipal, active: Active) -> str | None:
-    """Whoever registers an agent or a service answers for it, unless somebody else is named: every one has an owner."""
-    return None if body.kind is PrincipalKind.HUMAN else active.session.principal
-
-
 async def owner_name(server: Server, principal: Principal) -> str | None:
-    """The name of who answers for a principal."""
-    if principal.owner is None:
-        return None
-    found = await server.authority.store.principal(uid=principal.owner)
-    return None if found is None else found.name
+    """The name of who answers for a principal: a person, or `team:NAME`."""
+    owner = await server.authority.owner(principal)
+    return None if owner is None else owner.name

@@ -66,6 +66,9 @@ class Transaction(SQLTransaction):
         kind = "" if change else "_shared"
         self._lock(f"SELECT pg_advisory_xact_lock{kind}(?, hashtext(?))", LOCKS, f"{self._schema} everyone")
 
+    def lock_teams(self, uids: Iterable[str]) -> None:
+        self._lock("SELECT 1 FROM team WHERE uid = ANY (?) ORDER BY uid FOR UPDATE", sorted(uids))
+
     def lock_principals(self, uids: Iterable[str | None], *, tokens: Sequence[bytes] = ()) -> None:
         wanted = {uid for uid in uids if uid is not None}
         for token in tokens:

@@ -25,7 +25,7 @@ from sessile.stores.redis.layout import Stored, session_row
 from sessile.stores.redis.listing import below, of
 from sessile.stores.redis.reach import Reach, Unapplied
 from sessile.stores.redis.rotation import superseded
-from sessile.stores.sql import containing, walking, working
+from sessile.stores.sql import containing, owning, walking, working
 from sessile.stores.sql.directory import find_fact, find_policy, find_principal, put_credential, save_principal
 from sessile.stores.sql.directory import set_policy as set_policy_row
 from sessile.stores.sql.transaction import Transaction
@@ -155,7 +155,7 @@ async def _kept(reach: Reach, session_id: str, uid: str) -> tuple[Stored, Found]
 def _journal_principal(
     tx: Transaction, end: End, uid: str, kept: Stored | None, found: Found | None, revoked: int | None, ids: list[str],
 ) -> list[Entry]:  # fmt: skip
-    tx.lock_principals([uid])
+    owning.lock_to_end(tx, uid, end.status)
     known = find_principal(tx.db, uid)
     if known is None:
         raise NotFound("no such principal")

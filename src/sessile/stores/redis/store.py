@@ -51,6 +51,7 @@ from sessile.stores.redis.layout import tag
 from sessile.stores.redis.leases import RedisLeases
 from sessile.stores.redis.mail import RedisMails
 from sessile.stores.redis.noticing import RedisNotices
+from sessile.stores.redis.owning import RedisOwning
 from sessile.stores.redis.reach import Reach
 from sessile.stores.redis.servers import Servers
 from sessile.stores.redis.walking import RedisWalks
@@ -67,7 +68,7 @@ _AGAIN_SECONDS = 1.0
 _ID_FACT = "directory id"
 
 
-class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisWalks):
+class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning, RedisWalks):
     """`Store` on Redis or Valkey, and `Directory` on the SQL store beside it.
 
     Args:
@@ -353,12 +354,6 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisWalks):
         after: str | None = None, limit: int = PAGE,
     ) -> Page[Principal]:  # fmt: skip
         return await self.directory.principals(kind=kind, search=search, owner=owner, after=after, limit=limit)
-
-    async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
-        await self.directory.register(principal, by, credential)
-
-    async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
-        return await self.directory.describe(uid, owner=owner, purpose=purpose, by=by)
 
     async def policy(self, name: str) -> Policy | None:
         return await self.directory.policy(name)

@@ -214,28 +214,6 @@ def put_credential(tx: Transaction, credential: Credential) -> None:
     )  # fmt: skip
 
 
-def register(tx: Transaction, principal: Principal, by: Actor, credential: Credential | None) -> None:
-    """See `Directory.register`."""
-    if find_named(tx.db, principal.name) is not None:
-        raise Conflict(f"a principal is named {principal.name} already")
-    tx.insert("principal", principal_values(principal))
-    if credential is not None:
-        put_credential(tx, credential)
-    tx.record(Event(name=EventName.PRINCIPAL_REGISTERED, principal=principal.name, uid=principal.uid, by=by))
-
-
-def describe(tx: Transaction, uid: str, owner: str | None, purpose: str, by: Actor) -> Principal:
-    """See `Directory.describe`."""
-    tx.lock_principals((uid,))
-    principal = find_principal(tx.db, uid)
-    if principal is None or principal.status is Status.DELETED:
-        raise NotFound("no such principal")
-    changed = msgspec.structs.replace(principal, owner=owner, purpose=purpose)
-    save_principal(tx, changed)
-    tx.record(Event(name=EventName.PRINCIPAL_CHANGED, principal=changed.name, uid=uid, by=by))
-    return changed
-
-
 def set_policy(tx: Transaction, policy: Policy, by: Actor) -> Ended:
     """See `Directory.set_policy`."""
     tx.lock_everyone(change=True)

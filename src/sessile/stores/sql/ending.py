@@ -16,7 +16,7 @@ from sessile.kernel.principal import Principal, Status, new_epoch
 from sessile.kernel.session import Session, SessionKind
 from sessile.stores.containing import before, cut_of, ending_of
 from sessile.stores.protocol import End, Ended
-from sessile.stores.sql import containing, sessions, walking, working
+from sessile.stores.sql import containing, owning, sessions, walking, working
 from sessile.stores.sql.directory import find_policy, find_principal, put_credential, save_principal
 from sessile.stores.sql.rows import epochs_of, instant, json_text
 from sessile.stores.sql.snapshots import Loaded, by_id, by_ids
@@ -96,7 +96,7 @@ def _session(tx: Transaction, end: End, session_id: str) -> tuple[Session, Befor
 
 
 def _principal(tx: Transaction, end: End, uid: str) -> tuple[Principal, Before, Revoked]:
-    tx.lock_principals((uid,))
+    owning.lock_to_end(tx, uid, end.status)
     tx.lock_sessions(() if end.keep is None else (end.keep,))
     found = find_principal(tx.db, uid)
     if found is None or (found.status is Status.DELETED and end.status not in (None, Status.DELETED)):

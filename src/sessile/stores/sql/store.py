@@ -47,6 +47,7 @@ from sessile.stores.sql import (
 from sessile.stores.sql.leases import SQLLeases
 from sessile.stores.sql.mail import SQLMails
 from sessile.stores.sql.noticing import SQLNotices
+from sessile.stores.sql.owning import SQLOwning
 from sessile.stores.sql.transaction import Db, Transaction
 from sessile.stores.sql.walking import SQLWalks
 from sessile.stores.sql.working import SQLWorks
@@ -68,7 +69,7 @@ class Lane(IntEnum):
     """Touches and sweeping: nobody waits for them."""
 
 
-class SQLStore(SQLMails, SQLLeases, SQLNotices, SQLWorks, SQLWalks):
+class SQLStore(SQLMails, SQLLeases, SQLNotices, SQLWorks, SQLOwning, SQLWalks):
     """See `stores.protocol`. Opening, following and `read`, which every check without a near cache pays for, are each
     engine's own."""
 
@@ -182,12 +183,6 @@ class SQLStore(SQLMails, SQLLeases, SQLNotices, SQLWorks, SQLWalks):
         after: str | None = None, limit: int = PAGE,
     ) -> Page[Principal]:  # fmt: skip
         return await self._list(lambda db, _: directory.list_principals(db, kind, search, owner, after, limit))
-
-    async def register(self, principal: Principal, by: Actor, credential: Credential | None = None) -> None:
-        await self._write(directory.register, principal, by, credential)
-
-    async def describe(self, uid: str, *, owner: str | None, purpose: str, by: Actor) -> Principal:
-        return await self._write(directory.describe, uid, owner, purpose, by)
 
     async def policy(self, name: str) -> Policy | None:
         return await self._point(lambda db, _: directory.find_policy(db, name))

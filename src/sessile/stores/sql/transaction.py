@@ -40,7 +40,8 @@ class Db(Protocol):
 class Transaction(abc.ABC):
     """A change's transaction.
 
-    Locks come first, in this order: everybody's epochs, principals, sessions; `announce` and `record` after them.
+    Locks come first, in this order: everybody's epochs, teams, principals, sessions; `announce` and
+    `record` after them.
     Whoever keeps to it never waits in a circle.
     """
 
@@ -72,6 +73,10 @@ class Transaction(abc.ABC):
     @abc.abstractmethod
     def lock_everyone(self, *, change: bool = False) -> None:
         """Nobody changes everybody's epochs, or a policy, until the commit."""
+
+    @abc.abstractmethod
+    def lock_teams(self, uids: Iterable[str]) -> None:
+        """Nobody changes who is in these teams, nor deletes them."""
 
     @abc.abstractmethod
     def lock_principals(self, uids: Iterable[str | None], *, tokens: Sequence[bytes] = ()) -> None:
