@@ -357,6 +357,13 @@ async def test_behind_pgbouncer_in_transaction_mode(postgres: Postgres, url: str
             assert authority.peek(again.token) is None
 
 
+def _announce_until_full(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as loud, contextlib.suppress(psycopg.errors.ProgramLimitExceeded):
+        for number in range(1000):
+            loud.execute("SELECT pg_notify('somebody', repeat('x', 7000) || %s)", (number,))
+        raise AssertionError("it has room for more")
+
+
 async def test_a_queue_of_announcements_that_is_full() -> None:
     """Review 24: somebody listens and does not read, until nothing can be announced any more. Endings go on, and are in
     force when they return; nobody is signed out by it, and memory is trusted again when there is room, by itself."""
@@ -371,9 +378,7 @@ async def test_a_queue_of_announcements_that_is_full() -> None:
                 stuck.execute("LISTEN somebody")
                 stuck.execute("BEGIN")
                 stuck.execute("SELECT 1")
-                with psycopg.connect(url, autocommit=True) as loud, pytest.raises(psycopg.errors.ProgramLimitExceeded):
-                    for number in range(1000):
-                        loud.execute("SELECT pg_notify('somebody', repeat('x', 7000) || %s)", (number,))
+                _announce_until_full(url)
                 for issued in held[:2]:
                     receipt = await one.revoke(session=issued.active.session.id, cause="test")
                     assert receipt.revoked == 1

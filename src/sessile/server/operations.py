@@ -66,6 +66,12 @@ async def metrics(server: Ours) -> Response:
             "# TYPE sessile_sqlite_log_bytes gauge",
             f"sessile_sqlite_log_bytes {counts['log_bytes']}",
         ]
+    if "queue_ppm" in counts:  # PostgreSQL's: a listener of anybody's that does not read fills it (review 24)
+        lines += [
+            "# HELP sessile_postgres_queue_ratio How full the engine's queue of announcements is, from 0 to 1.",
+            "# TYPE sessile_postgres_queue_ratio gauge",
+            f"sessile_postgres_queue_ratio {counts['queue_ppm'] / 1_000_000}",
+        ]
     for name, kind, about in (
         ("principals", "gauge", "Principals that are not deleted."),
         ("events", "counter", "Lines of the audit record."),

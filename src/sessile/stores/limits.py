@@ -22,6 +22,8 @@ RETRY_SECONDS = 0.01
 """The pause before the first of them; each further one is twice as long, at random up to that."""
 SELF_TEST_SECONDS = 2.0
 """Until an announcement of one's own has arrived, unasked."""
+DEAF_SECONDS = 2.0
+"""Until an engine is followed anew that had no room for an announcement."""
 QUEUE = 10_000
 """Changes that may wait; more are refused at once."""
 

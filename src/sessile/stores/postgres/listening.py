@@ -136,20 +136,30 @@ class Listener:
                 timeout = f"SET statement_timeout = {int(limits.STATEMENT_SECONDS * 1000)}"
                 await connection.execute(f"{timeout}; {DURABLE.format(local='false')}".encode())
             await connection.execute(f'LISTEN "{self._channel}"'.encode())
-            if not await self._hears(connection):
-                self._complain(
-                    "announcements do not arrive: a pooler in transaction mode? Every check asks PostgreSQL;"
-                    " name the engine's own address with listen=postgresql://… for checks from memory"
-                )
+            deaf, patience = "", None
+            try:
+                if not await self._hears(connection):
+                    deaf = (
+                        "announcements do not arrive: a pooler in transaction mode? Every check asks PostgreSQL;"
+                        " name the engine's own address with listen=postgresql://… for checks from memory"
+                    )
+                    # What is prepared on one of the engine's connections is not there on the next.
+                    self._address.pooled = True
+            except psycopg.errors.ProgramLimitExceeded as error:
+                # Somebody listens and does not read; endings go on without it (review 24).
+                deaf = f"every check asks PostgreSQL until its queue of announcements has room: {said(error)}"
+                patience = limits.DEAF_SECONDS
+            if deaf:
+                self._complain(deaf)
                 self.strict = True
-                # What is prepared on one of the engine's connections is not there on the next.
-                self._address.pooled = True
                 await self._vet(connection)
-                await self._stay_strict()
-                return
-            self.strict = False
-            await connection.execute(b"PREPARE " + _PING + b" AS " + self._facts_sql)
-            await self._vet(connection)
+            else:
+                self.strict = False
+                await connection.execute(b"PREPARE " + _PING + b" AS " + self._facts_sql)
+                await self._vet(connection)
+        if deaf:
+            await self._stay_strict(patience)
+            return
         if self.complaint:
             self.complaint = ""
             logger.info("following PostgreSQL at %s", self._address.shown)
@@ -246,10 +256,13 @@ class Listener:
             self.delta = told.facts.delta
             self._learned(self.delta)
 
-    async def _stay_strict(self) -> None:
-        """Without announcements: look at the engine again when a read comes from another one."""
+    async def _stay_strict(self, patience: float | None) -> None:
+        """Without announcements: look at the engine again when a read comes from another one, or after so many
+        seconds."""
         self.wake.clear()
-        await self.wake.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.wake.wait()
 
     # -- steady -------------------------------------------------------------------------------------------------
 
@@ -324,7 +337,7 @@ class Listener:
         self._no_warning()
         told = self._told(row)
         if not self._follower.pong(number, told.facts):
-            raise Lost("it is another engine, or another connection to it")
+            raise Lost("it is another engine, or another connection to it, or not everything was announced")
         self._learn(told)
 
     def _notified(self, payload: str) -> None:

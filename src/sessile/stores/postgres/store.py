@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
@@ -276,6 +276,10 @@ class PostgresStore(SQLStore):
             # Its announcement is on its way as well; for this node it is in force at once.
             self.follower.invalidated(done.announced)
         return done
+
+    async def statistics(self) -> Mapping[str, int]:
+        counts = await super().statistics()
+        return {**counts, "queue_ppm": round((await self._ready()).listener.queue * 1_000_000)}
 
     async def health(self) -> list[Finding]:
         """How the engine is set up, what is wrong first. Raises StoreUnavailable."""

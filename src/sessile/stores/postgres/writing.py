@@ -20,7 +20,7 @@ from sessile.kernel.event import Event
 from sessile.stores import limits
 from sessile.stores.postgres.address import Address, is_majority
 from sessile.stores.postgres.dialect import Db
-from sessile.stores.postgres.engine import NOW, abandon, begin, connect, hang_up, translated
+from sessile.stores.postgres.engine import NOW, abandon, begin, connect, hang_up, said, translated
 from sessile.stores.postgres.transaction import Transaction
 from sessile.stores.sql.rows import datetime_of
 from sessile.trust import Mark
@@ -122,12 +122,13 @@ class Threads:
 
     def _work(self, job: Callable[[psycopg.Connection[Any]], T], running: list[psycopg.Connection[Any]]) -> T:
         pause = limits.RETRY_SECONDS
-        fresh = False
+        fresh = quiet = False
         for attempt in range(limits.ATTEMPTS):
             last = attempt == limits.ATTEMPTS - 1
             try:
                 db, fresh = self._connection()
                 running[:] = [db]
+                self._own.quiet = quiet
                 return job(db)
             except _Stale as stale:
                 # It broke while nobody used it: the engine was restarted.
@@ -142,6 +143,13 @@ class Threads:
                     raise StoreUnavailable("PostgreSQL is too busy: try again") from error
                 time.sleep(random.random() * pause)  # noqa: S311 - a pause
                 pause *= 2
+            except psycopg.errors.ProgramLimitExceeded as error:
+                self._rollback()
+                if quiet or last:
+                    raise translated(error) from error
+                # The queue of announcements: whoever it is that listens and does not read, endings do not wait for it.
+                logger.error("not announced, every node finds it out by itself: %s", said(error))
+                quiet = True
             except psycopg.Error as error:
                 self._rollback()
                 raise translated(error) from error
@@ -199,7 +207,9 @@ class Threads:
         return datetime_of(found[1])
 
     def _change(self, db: psycopg.Connection[Any], work: Callable[[Transaction], T], life: str | None) -> Done[T]:
-        tx = Transaction(db, self._address.schema, self._begin(db, self._write, life), self._wall)
+        tx = Transaction(
+            db, self._address.schema, self._begin(db, self._write, life), self._wall, quiet=self._own.quiet
+        )
         result = work(tx)
         self._own.warned = None
         if self._address.quorum:
