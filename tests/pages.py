@@ -60,6 +60,7 @@ PAGES = (
     Seen("delete", OPERATOR, "/console/principals/carol/delete"),
     Seen("erase", OPERATOR, "/console/principals/carol/erase"),
     Seen("reset-factors", OPERATOR, "/console/principals/carol/reset-factors"),
+    Seen("offboard", OPERATOR, "/console/principals/alice/offboard"),
     Seen("everyone", OPERATOR, "/console/everyone/revoke"),
     Seen("contain", OPERATOR, "/console/sessions/{session}/contain"),
     Seen("contain-principal", OPERATOR, "/console/principals/alice/contain"),

@@ -29,6 +29,7 @@ from sessile.server.texts_devices import Devices
 from sessile.server.texts_events import Events
 from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes, Second
 from sessile.server.texts_leaving import Leaving
+from sessile.server.texts_offboarding import Offboarding
 from sessile.server.texts_places import Places
 from sessile.server.texts_recovery import Addresses, Recovery, Strength
 from sessile.server.texts_waiting import Waiting
@@ -310,6 +311,7 @@ class Texts:
     recovery_codes: RecoveryCodes = field(default_factory=RecoveryCodes)
     second: Second = field(default_factory=Second)
     leaving: Leaving = field(default_factory=Leaving)
+    offboarding: Offboarding = field(default_factory=Offboarding)
     waiting: Waiting = field(default_factory=Waiting)
     devices: Devices = field(default_factory=Devices)
     places: Places = field(default_factory=Places)

@@ -5,6 +5,7 @@ Templates know it as `t`: ``env.globals["t"] = TEXTS``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -114,6 +115,10 @@ class Wording(Texts):
         """`2 sessions, 3 delegations and 1 key`, of counts by kind of session; empty where there is none."""
         parts = [self.count(counts[kind], noun) for kind, noun in NOUNS.items() if counts.get(kind)]
         return self.listing(parts) if parts else ""
+
+    def listed(self, infos: Sequence[SessionInfo]) -> str:
+        """`kinds` of what is listed."""
+        return self.kinds(Counter(info.kind for info in infos))
 
     def kind_of(self, one: Reached | Living | Held) -> str:
         """What it is, in one word: `Session`, `Delegation`, `Key`."""

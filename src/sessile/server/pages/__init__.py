@@ -14,6 +14,7 @@ from sessile.server.pages import (
     containing,
     factors,
     nonhuman,
+    offboarding,
     overview,
     policies,
     reset,
@@ -27,8 +28,8 @@ from sessile.server.pages import (
 def router() -> APIRouter:
     found = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     for group in (
-        sign_in, reset, account, addresses, step_up, codes, factors, console, overview, containing, nonhuman, policies,
-        audit, story, waiting,
+        sign_in, reset, account, addresses, step_up, codes, factors, console, overview, containing, nonhuman,
+        offboarding, policies, audit, story, waiting,
     ):  # fmt: skip
         found.include_router(group.router)
     return found
