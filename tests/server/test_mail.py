@@ -24,12 +24,12 @@ from sessile.kernel.event import Actor, Event, EventName
 from sessile.server import Settings
 from sessile.server.courier import LATE
 from sessile.server.mail import MailFailed, compose, send
-from sessile.server.notices import KEPT
+from sessile.server.notices import ABSENCE, KEPT, MANY_FAILURES
 from sessile.server.settings import Mail
 from sessile.server.texts_mail import MAILS
 from sessile.stores.mail import FIRST_RETRY
 from tests.mail import LINK, Post, post, text
-from tests.server.conftest import LAPTOP, MINUTE, NEW, PASSWORD, World, opened
+from tests.server.conftest import LAPTOP, MINUTE, NEW, PASSWORD, Client, World, opened
 from tests.server.test_recovery import CONTACT, FORM, ORIGIN, Mailed, mailed, settings, smtp
 
 __all__ = ["mailed", "smtp"]  # fixtures
@@ -131,6 +131,35 @@ async def test_what_people_do_is_told(mailed: Mailed) -> None:
     await (await mailed.client()).post("/api/v1/session", json={"username": "alice", "password": NEW})
     await mailed.round()
     assert mailed.post.subjects() == [("alice@example.org", "New sign-in")]
+
+
+@pytest.mark.requirement("ASVS V6.3.5")
+async def test_a_sign_in_after_many_failures_or_a_long_absence_is_told_once(mailed: Mailed) -> None:
+    await mailed.alice()
+    browser, stranger = await mailed.client(headers=FORM), await mailed.client(headers=FORM)
+
+    async def told(client: Client, *passwords: str) -> list[tuple[str, str]]:
+        mailed.post.mails.clear()
+        for password in passwords:
+            await client.post("/api/v1/session", json={"username": "alice", "password": password})
+        await mailed.round()
+        return mailed.post.subjects()
+
+    wrong = [NEW] * MANY_FAILURES
+    assert await told(browser, PASSWORD) == [("alice@example.org", "New sign-in")]
+    assert await told(browser, *wrong[1:], PASSWORD) == []
+    assert await told(browser, *wrong) == []
+    assert await told(browser, PASSWORD) == [("alice@example.org", "Signed in after failed tries")]
+    assert await told(browser, PASSWORD) == [], "they are of before that"
+    mailed.clock.advance(ABSENCE - MINUTE)
+    assert await told(browser, PASSWORD) == []
+    mailed.clock.advance(ABSENCE)
+    assert await told(browser, PASSWORD) == [("alice@example.org", "Signed in after a long time")]
+    said = text(mailed.post.mails[0])
+    assert "If it was not you" in said
+    assert set(LINK.findall(said)) == {f"{ORIGIN}/forgot", f"{ORIGIN}/account"}
+    mailed.clock.advance(10 * MINUTE)
+    assert await told(stranger, *wrong, PASSWORD) == [("alice@example.org", "Signed in after failed tries")]
 
 
 @pytest.mark.requirement("63B-4 5.3-a")

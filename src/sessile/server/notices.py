@@ -5,6 +5,7 @@ A notice goes to every confirmed address of the person (NIST SP 800-63B-4, 4.6) 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, timedelta
 from typing import Final
@@ -19,9 +20,10 @@ from sessile.kernel.event import Event, EventName
 from sessile.kernel.ids import new_id
 from sessile.kernel.principal import PrincipalKind, Status
 from sessile.kernel.reason import Reason
+from sessile.kernel.session import SessionKind
 from sessile.server.places import Places
 from sessile.server.settings import Mail as MailSettings
-from sessile.server.texts_mail import MAILS
+from sessile.server.texts_mail import MAILS, Notice
 from sessile.server.wording import TEXTS
 from sessile.stores import Backend
 from sessile.stores.mail import Mail
@@ -33,6 +35,11 @@ ONCE: Final = timedelta(hours=1)
 _SECOND: Final = {Method.TOTP.value, "totp_used", Method.RECOVERY_CODE.value, Method.PASSKEY.value}
 """Causes of a failed sign-in after a right password."""
 _LOOKED_AT: Final = 50
+MANY_FAILURES: Final = 5
+"""A sign-in that succeeds after so many that failed is told."""
+ABSENCE: Final = timedelta(days=90)
+"""And one after so long without any."""
+_SUCCESSES: Final = frozenset({EventName.SESSION_BEGUN, EventName.SESSION_ELEVATED})
 
 
 class Notices:
@@ -82,8 +89,14 @@ class Notices:
     async def _is_told(self, event: Event) -> bool:
         if event.name is EventName.RECOVERY_REQUESTED:
             return True
+        if event.name is EventName.SESSION_BEGUN:
+            return await self._remarkable(event) is not None
         if event.name not in MAILS.notices:
             return False
+        if event.name is EventName.DEVICE_ADDED:
+            # One notice of one sign-in: the graver one.
+            begun = await self._store.events(session=event.session, names=[EventName.SESSION_BEGUN], limit=1)
+            return not begun or await self._remarkable(begun[0]) is None
         if event.name is EventName.SESSION_REVOKED:
             return event.cause == Reason.REPLAYED
         if event.name not in (EventName.SIGN_IN_FAILED, EventName.GUESSING):
@@ -96,6 +109,19 @@ class Notices:
             and event.at - one.at < ONCE
             for one in before
         )  # fmt: skip
+
+    async def _remarkable(self, event: Event) -> Notice | None:
+        """What a sign-in is told as, if it succeeded after many failures or after a long absence (ASVS V6.3.5)."""
+        if event.name is not EventName.SESSION_BEGUN or event.details.get("kind") != SessionKind.BROWSER:
+            return None
+        names = [*_SUCCESSES, EventName.SIGN_IN_FAILED]
+        before = await self._store.events(uid=event.uid, names=names, before=event.seq, latest=True, limit=_LOOKED_AT)
+        failures = list(itertools.takewhile(lambda one: one.name not in _SUCCESSES, before))
+        if len(failures) >= MANY_FAILURES:
+            return MAILS.after_failures
+        principal = await self._store.principal(uid=event.uid)
+        last = next((one.at for one in before if one.name in _SUCCESSES), principal and principal.created)
+        return MAILS.after_absence if last and event.at and event.at - last >= ABSENCE else None
 
     async def text(self, mail: Mail) -> tuple[str, str] | None:
         """The subject and the text of a mail; None: there is nothing to say any more."""
@@ -116,7 +142,7 @@ class Notices:
                 subject = words.confirm_subject
                 said = words.confirm.format(link=f"{self._origin}/confirm/{secret}", hours=hours, **place)
             else:
-                subject, said = self._notice(event, place)
+                subject, said = self._notice(event, await self._remarkable(event), place)
         except NotFound:
             return None
         contact = self._mail.contact
@@ -127,9 +153,9 @@ class Notices:
         about = await self._addresses.get(mail.uid, str(event.details.get("id")))
         return about is not None and about.address == mail.address and about.confirmed is None
 
-    def _notice(self, event: Event, place: dict[str, str]) -> tuple[str, str]:
+    def _notice(self, event: Event, remarkable: Notice | None, place: dict[str, str]) -> tuple[str, str]:
         words = MAILS
-        notice = words.notices[event.name]
+        notice = remarkable or words.notices[event.name]
         method = words.methods.get(str(event.details.get("method")), words.a_factor)
         address = str(event.details.get("address", ""))
         said = notice.said.format(method=method, address=address, **place)

@@ -98,6 +98,14 @@ class Mails:
             }
         )
     )  # fmt: skip
+    after_failures: Notice = Notice(
+        "Signed in after failed tries",
+        "Somebody signed in to your account {where}, after several tries that failed.",
+    )
+    after_absence: Notice = Notice(
+        "Signed in after a long time",
+        "Somebody signed in to your account {where}. Nobody had for months.",
+    )
     methods: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType(
             {
