@@ -58,6 +58,8 @@ def test_the_document_names_all_of_the_contract() -> None:
             "leases", "leases/{id}", "leases/{id}/confirm", "leases/{id}/successor", "leaks", "secret-scanning",
             "inventory", "principals/{id}/holdings", "principals/{id}/handover",
             "principals/{id}/offboarding",
+            "teams", "teams/{id}", "teams/{id}/members", "teams/{id}/members/{member}", "teams/{id}/holdings",
+            "teams/{id}/handover",
         )
     }  # fmt: skip
 

@@ -26,6 +26,7 @@ from sessile.server.api import (
     revoke,
     session,
     sessions,
+    teams,
     token,
     waiting,
 )  # fmt: skip
@@ -36,7 +37,7 @@ PREFIX: Final = "/api/v1"
 def router() -> APIRouter:
     found = APIRouter(prefix=PREFIX)
     nouns: list[Any] = [
-        inventory, leaks,
+        inventory, leaks, teams,
         session, sessions, password, recovery, factors, principals, budgets, impersonations, revocations, containments,
         delegations, keys, leases, revoke, introspect, token, events, waiting, devices,
     ]  # fmt: skip

@@ -42,7 +42,9 @@ ABOUT: Final[dict[str, frozenset[EventName]]] = {
             EventName.CONTAINMENT_SETTLED, EventName.REQUESTS_DENIED, EventName.SIGN_IN_FAILED,
         }
     ),
-    "accounts": frozenset(name for name in EventName if name.partition(".")[0] in ("principal", "team", "factor", "address")),
+    "accounts": frozenset(
+        name for name in EventName if name.partition(".")[0] in ("principal", "team", "factor", "address")
+    ),
     "rules": frozenset({EventName.POLICY_CHANGED, EventName.EVERYONE_REVOKED}),
 }  # fmt: skip
 """What one may filter by."""
