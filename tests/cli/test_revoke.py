@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from sessile import Authority, Client, Issued
+from tests.engines_redis import server, valkey_binary
 from tests.program import Program
 
 
@@ -37,9 +39,22 @@ async def test_revoking_a_principal_ends_all_of_its_sessions(sessile: Program, a
     assert receipt["revoked"] == 3
     assert sorted(receipt["sessions"]) == sorted(issued.active.session.id for issued in hers)
     assert (receipt["cause"], receipt["by"], receipt["reach"]) == ("laptop stolen", "cli", "engine")
+    assert receipt["durable"] is True
     assert receipt["effective"] >= receipt["at"]
     assert [await reason(authority, issued) for issued in hers] == ["revoked"] * 3
     assert await reason(authority, other) is None
+
+
+async def test_the_receipt_says_what_is_on_disk(tmp_path: Path) -> None:
+    """Sessions in an engine's memory: the ending is on disk in the directory alone."""
+    sessile = Program(tmp_path)
+    with server(valkey_binary(), tmp_path / "engine") as engine:
+        async with Authority(engine.url, directory=f"sqlite:///{sessile.database}") as authority:
+            for name in ("alice", "bob"):
+                await begin(authority, name)
+        asked = ("--sessions", engine.url, "--cause", "laptop stolen")
+        assert sessile.json("revoke", "--principal", "alice", *asked)["durable"] is False
+        assert "in memory" in sessile.ok("revoke", "--principal", "bob", *asked)
 
 
 async def test_the_receipt_says_how_many_and_since_when(sessile: Program, authority: Authority) -> None:

@@ -31,6 +31,7 @@ async def test_listing_and_ending_one(world: World) -> None:
     assert answer.status_code == 200
     receipt = answer.json()
     assert (receipt["revoked"], receipt["by"], receipt["reach"]) == (1, "alice", "engine")
+    assert receipt["durable"] is True
     await out(there)
     assert len((await here.get(SESSIONS)).json()["items"]) == 1
     assert (await bob.get(SESSIONS)).status_code == 200

@@ -153,6 +153,7 @@ def receipt_json(receipt: Receipt, subject: str) -> dict[str, Any]:
         "at": utc(receipt.at),
         "effective": utc(receipt.effective),
         "reach": receipt.reach,
+        "durable": receipt.durable,
         "sessions": list(receipt.sessions),
         "answers_for": list(receipt.answers_for),
         "handed_out": [session_json(session) for session in receipt.handed_out],
@@ -183,6 +184,7 @@ def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
         {
             "accepted nowhere since": exactly(receipt.effective),
             "reach": f"{receipt.reach}: {reach[receipt.reach]}",
+            "durable": "yes" if receipt.durable else "in the directory; where the sessions are, in memory",
             "cause": receipt.cause,
             "by": receipt.by,
         }

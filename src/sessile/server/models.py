@@ -343,6 +343,10 @@ class ReceiptOut(Output):
     effective: datetime
     """No node accepts any of them in a check that starts after this instant."""
     reach: Literal["engine", "quorum"]
+    """What acknowledged it: one engine, or a majority of its members."""
+    durable: bool
+    """Whether it is on disk wherever it was acknowledged. False (Redis and Valkey without `durable=yes`): in memory
+    there, and on disk in the directory, from which it is applied again."""
     sessions: list[str]
     answers_for: list[str]
     """After a disabling or a deletion: the agents and services that nobody answers for now, to be handed over."""
@@ -353,7 +357,7 @@ class ReceiptOut(Output):
     def of(cls, receipt: Receipt) -> Self:
         return cls(
             revoked=receipt.revoked, cause=receipt.cause, by=receipt.by, at=receipt.at, effective=receipt.effective,
-            reach=receipt.reach, sessions=list(receipt.sessions),
+            reach=receipt.reach, durable=receipt.durable, sessions=list(receipt.sessions),
             answers_for=list(receipt.answers_for),
             handed_out=[SessionOut.of(info) for info in receipt.handed_out],
             erased=None if receipt.erased is None else ErasedOut.of(receipt.erased),

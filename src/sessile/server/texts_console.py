@@ -145,6 +145,13 @@ class Receipt:
             quorum="quorum: a majority of the database's members",
         )
     )
+    durable: str = "On disk"
+    durables: Mapping[bool, str] = field(
+        default_factory=lambda: {
+            True: "Wherever it was acknowledged.",
+            False: "In the directory, from which it is applied again; where the sessions are, in memory.",
+        }
+    )
     sessions: str = "Sessions ended"
     more: str = "and {n} more, in the audit record"
     living: str = "Still alive"
