@@ -83,6 +83,7 @@ async def test_a_session_is_a_dependency() -> None:
         assert (await browser.post("/agents")).json() == []
 
 
+@pytest.mark.requirement("800-207 T3")
 async def test_require_says_what_is_missing() -> None:
     clock = ManualClock()
     async with client(clock=clock) as (browser, authority):

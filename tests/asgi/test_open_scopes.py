@@ -148,7 +148,7 @@ async def talking(p: Peer, name: str) -> None:
     assert (await p.next())["text"] == "one"
 
 
-@pytest.mark.requirement("ASVS V7.4.1")
+@pytest.mark.requirement("ASVS V7.4.1", "ASVS V4.4.3")
 async def test_a_message_after_the_revocation_is_not_heard() -> None:
     """Review 20: the WebSocket closes with 4401."""
     async with world(*ROUTES) as w, peer(w, "/members", token_of(await w.signed_in())) as p:
@@ -271,6 +271,7 @@ def served(app: Any) -> Iterator[str]:
         listening.close()
 
 
+@pytest.mark.requirement("ASVS V4.4.3")
 @pytest.mark.parametrize("path", ["/ticks", "/silence", "/ticks?type=text/plain"])
 def test_a_stream_ends_with_its_session(path: str, tmp_path: Path) -> None:
     """Review 20: on a real server; an event stream ends as such, any other answer stays visibly incomplete."""

@@ -192,7 +192,7 @@ async def test_only_a_browsers_token_rotates(authority: Authority) -> None:
 # -- by an event ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("ASVS V7.2.4", "63B-4 5.2-d")
+@pytest.mark.requirement("CS-SESS-2", "ASVS V7.2.4", "63B-4 5.2-d")
 async def test_an_event_supersedes_at_once(authority: Authority, clock: ManualClock) -> None:
     """Review 18e: the browser holds the new token by then, so the cure is to ask again."""
     issued = await authority.begin("alice")
@@ -240,6 +240,7 @@ async def test_a_superseded_proof_steps_up_within_the_grace_only(authority: Auth
     assert refused.value.denied.reason is Reason.SUPERSEDED
 
 
+@pytest.mark.requirement("CS-SESS-2")
 async def test_a_change_of_privilege_changes_the_token_alone(authority: Authority, clock: ManualClock) -> None:
     issued = await authority.begin("alice")
     clock.advance(10 * MINUTE)

@@ -99,6 +99,19 @@ async def test_disabling_during_the_attempt_says_so(authority: Authority) -> Non
     assert refused.value.denied.reason is Reason.DISABLED
 
 
+@pytest.mark.requirement("63B-4 5.1-i1")
+async def test_without_an_authentication_there_is_nobody_s_session_only(authority: Authority) -> None:
+    """What begins a person's session has to say how it was proved; the rest are handed out by such a one."""
+    async with authority.sign_in("alice") as attempt:
+        with pytest.raises(TypeError, match="method"):
+            await attempt.begin()  # type: ignore[call-arg]
+    nobody = (await authority.begin(None)).active.session
+    assert (nobody.principal, nobody.assurance, nobody.authentications) == (None, 0, ())
+    issued = await authority.begin("alice", method=Method.TOTP)
+    (event,) = issued.active.session.authentications
+    assert (event.method, event.at) == (Method.TOTP, issued.active.session.created)
+
+
 async def test_an_undisturbed_attempt_begins(authority: Authority) -> None:
     known = await authority.register("alice")
     async with authority.sign_in("ALICE") as attempt:

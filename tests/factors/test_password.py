@@ -6,17 +6,20 @@ import asyncio
 import threading
 import unicodedata
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
+import msgspec
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sessile import Active, Authority, Client, Conflict, Issued, NotFound
+from sessile import Active, Authority, Client, Conflict, Issued, NotFound, Policy
 from sessile.errors import LimitExceeded
 from sessile.factors.password import MAXIMUM, MINIMUM, THREADS, WAITING, Busy, Passwords, SignInFailed, WeakPassword
 from sessile.kernel.event import EventName
+from sessile.testing import ManualClock
 
 OLD = "correct horse battery"
 NEW = "seven green bottles"
@@ -174,6 +177,20 @@ async def test_whoever_knows_the_password_is_in(world: World) -> None:
     assert isinstance(await world.authority.check(issued.token), Active)
     session = issued.active.session
     assert (session.principal, session.assurance, session.client) == ("alice", 1, client)
+
+
+@pytest.mark.requirement("ASVS V6.2.10", "63B-4 3.1.1.2-c")
+async def test_a_password_is_good_until_it_is_changed() -> None:
+    """Also after ten years; and no policy has a member that says otherwise."""
+    clock = ManualClock()
+    async with Authority("memory:", clock=clock) as authority:
+        passwords = Passwords(authority, hasher=CHEAP)
+        await authority.register("alice")
+        await passwords.set("alice", OLD)
+        clock.advance(timedelta(days=3653))
+        assert (await passwords.sign_in("alice", OLD)).active.session.principal == "alice"
+    fields = msgspec.structs.fields(Policy)
+    assert [field.name for field in fields if "password" in field.name or "rotation" in field.name] == []
 
 
 @pytest.mark.requirement("ASVS V6.3.8")

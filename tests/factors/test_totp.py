@@ -151,7 +151,7 @@ async def test_a_session_alone_changes_no_factor(world: World) -> None:
     assert [factor.name for factor in await world.factors.of(strong.active.session.uid or "")] == ["phone"]
 
 
-@pytest.mark.requirement("ASVS V6.5.6", "63B-4 3.2.1-a")
+@pytest.mark.requirement("CSF PR.AA-02", "ASVS V6.5.6", "63B-4 3.2.1-a")
 async def test_several_and_each_can_be_renamed_and_removed(world: World) -> None:
     phone, issued = await world.enrolled(await world.signed_in())
     tablet, issued = await world.enrolled(issued, "  my   tablet ")
@@ -172,6 +172,7 @@ async def test_several_and_each_can_be_renamed_and_removed(world: World) -> None
         "factor.added", "factor.added", "factor.changed", "factor.removed",
     ]  # fmt: skip
     assert events[-1].details == {"factor": phone.factor.id, "method": "totp", "called": "old phone"}
+    assert all(event.at is not None and event.by.uid == uid and event.session for event in events)
     for name in ("", " ", "x" * 61, "a\x00b", "\u202e"):
         with pytest.raises(ValueError, match="name"):
             await world.factors.rename(issued.active, tablet.factor.id, name)

@@ -46,6 +46,15 @@ def test_what_people_do(methods: str, expected: int) -> None:
     assert assurance(events(*[Method(name) for name in methods.split()])) == expected
 
 
+@pytest.mark.requirement("63B-4 3.2.5-a")
+@pytest.mark.parametrize("methods", subsets, ids=lambda methods: "+".join(methods) or "nobody")
+def test_what_is_typed_never_makes_what_resists_phishing(methods: tuple[Method, ...]) -> None:
+    """Assurance 3 is what demands it, and takes a key that signs for its own site only (WebAuthn)."""
+    typed = {Method.PASSWORD, Method.TOTP, Method.RECOVERY_CODE, Method.FEDERATED}
+    if set(methods) <= typed:
+        assert assurance(events(*methods)) < 3
+
+
 @given(st.lists(st.sampled_from(Method)), st.sampled_from(Method))
 def test_one_more_event_never_lowers_and_the_same_again_never_raises(methods: list[Method], more: Method) -> None:
     before = assurance(events(*methods))

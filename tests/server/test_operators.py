@@ -28,7 +28,7 @@ async def is_in(client: Client) -> bool:
     return (await client.get("/api/v1/session")).status_code == 200
 
 
-@pytest.mark.requirement("ASVS V8.2.1", "ASVS V7.4.5")
+@pytest.mark.requirement("ASVS V8.2.1", "ASVS V8.3.1", "ASVS V7.4.5")
 @pytest.mark.parametrize(("method", "path", "body"), OPERATOR_ROUTES)
 async def test_operators_only(world: World, method: str, path: str, body: Any) -> None:
     alice = await world.signed_in("alice")

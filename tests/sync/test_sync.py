@@ -143,6 +143,7 @@ def test_the_loop_does_not_wait_for_itself(authority: SyncAuthority) -> None:
         wait(on_the_loop())
 
 
+@pytest.mark.requirement("ASVS V15.4.1")
 def test_when_revoke_returns_no_thread_accepts(tmp_path: Path) -> None:
     """Checks on many threads, each of which may bring the near cache up to the last commit."""
     with SyncAuthority(Authority(f"sqlite:///{tmp_path / 'sessile.db'}")) as authority:
