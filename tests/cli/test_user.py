@@ -182,9 +182,23 @@ async def test_an_operator_hands_over_a_link_and_knows_no_password(sessile: Prog
     assert answers == [200, 410]
     assert await can_sign_in(sessile, "alice", NEW)
     assert sessile.ok("audit", "tail", "--json").count('"recovery.link_made"') == 2
-    for wrong in (["--link", "--password-stdin"], ["--origin", "https://x.example"], ["--link", "--origin", "x"]):
+    for wrong in (
+        ["--link", "--password-stdin"], ["--origin", "https://x.example"], ["--link", "--origin", "x"], ["--void"],
+    ):  # fmt: skip
         sessile.fails(2, "user", "passwd", "alice", *wrong)
     sessile.fails(1, "user", "passwd", "nobody", "--link")
+
+
+@pytest.mark.requirement("63B-4 3.1.1.2-c", "63B-4 4.3-a")
+async def test_a_password_in_other_hands_is_void_at_once(sessile: Program) -> None:
+    link = sessile.json("user", "passwd", "alice", "--link", "--void")["link"]
+    assert not await can_sign_in(sessile, "alice", PERSON_PASSWORD)
+    body = {"link": link.rpartition("/")[2], "new": NEW}
+    with sessile.started("serve", "--port", "0") as server:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            assert (await client.post("/api/v1/password/reset", json=body)).status_code == 200
+    assert await can_sign_in(sessile, "alice", NEW)
+    assert '"compromised"' in sessile.ok("audit", "tail", "--json")
 
 
 async def test_addresses_are_given_when_somebody_is_added(empty: Program) -> None:

@@ -179,7 +179,20 @@ async def test_whoever_knows_the_password_is_in(world: World) -> None:
     assert (session.principal, session.assurance, session.client) == ("alice", 1, client)
 
 
-@pytest.mark.requirement("ASVS V6.2.10", "63B-4 3.1.1.2-c")
+@pytest.mark.requirement("63B-4 3.1.1.2-c", "63B-4 4.3-a")
+async def test_a_password_in_other_hands_is_void(world: World) -> None:
+    await world.person()
+    issued = await world.passwords.sign_in("alice", OLD)
+    receipt = await world.passwords.void("alice")
+    assert (receipt.cause, receipt.revoked) == ("compromised", 1)
+    assert await world.alive(issued) == [False]
+    with pytest.raises(SignInFailed):
+        await world.passwords.sign_in("alice", OLD)
+    await world.passwords.set("alice", NEW)
+    assert await world.passwords.sign_in("alice", NEW)
+
+
+@pytest.mark.requirement("ASVS V6.2.10")
 async def test_a_password_is_good_until_it_is_changed() -> None:
     """Also after ten years; and no policy has a member that says otherwise."""
     clock = ManualClock()

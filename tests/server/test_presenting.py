@@ -60,7 +60,7 @@ async def test_what_the_server_did_not_make_is_denied_not_taken_up_and_counted(w
     assert not await world.authority.check(made_up)
     await world.server.denials.write(world.authority.store)
     (line,) = await world.authority.store.events(names=[EventName.REQUESTS_DENIED])
-    assert line.details["unknown"] >= 3
+    assert line.details["unknown"] in (3, 4)
 
 
 @pytest.mark.requirement("CSF PR.AA-03")

@@ -192,22 +192,26 @@ async def delete(
 async def passwd(
     cli: Cli, name: Name, password_stdin: PasswordStdin = False,
     link: Annotated[bool, typer.Option("--link", help="Set none: print a link to set one with.")] = False,
+    void: Annotated[bool, typer.Option("--void", help="With --link: the old one lets nobody in from now on.")] = False,
     origin: Annotated[str, typer.Option(metavar="URL", help="With --link: where browsers reach the server.")] = HERE,
 ) -> None:  # fmt: skip
     """Set a person's password. Every session of the person ends.
 
     With --link nobody but the person knows it: the link works once, for 15 minutes, and whoever has a second factor
-    needs it as well. Hand it over by a way that you trust.
+    needs it as well. Hand it over by a way that you trust. With --void as well, for a password that is in other hands:
+    it counts no more, whether or not the link is followed, and every session is over at once.
     """
     if link and password_stdin:
         raise BadUsage("a link sets no password by itself: leave out --password-stdin")
-    if not link and origin != HERE:
-        raise BadUsage("--origin goes with --link")
+    if not link and (void or origin != HERE):
+        raise BadUsage("--origin and --void go with --link")
     async with cli.authority() as authority:
         one = await authority.principal(name)
         if one.kind is not PrincipalKind.HUMAN:
             raise BadUsage("services and agents have no password")
         if link:
+            if void:
+                await Passwords(authority, throttle=await counting(cli, authority)).void(one.name, by=by())
             # Only here: it brings what second factors need, and no other of these commands does.
             from sessile.factors.reset import operators_link
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import itertools
+import secrets
 import threading
 import unicodedata
 from collections.abc import Callable
@@ -49,6 +50,8 @@ T = TypeVar("T")
 
 KIND: Final = "password"
 """Of the credential in the directory, and the cause of the endings that a change brings."""
+COMPROMISED: Final = "compromised"
+"""The cause of the endings that the voiding of a password brings."""
 MINIMUM: Final = 15
 MINIMUM_WITH_SECOND: Final = 8
 """Where a password alone opens nothing: the policy demands assurance 2 (63B-4, 3.1.1.2)."""
@@ -63,6 +66,7 @@ _RUNS: Final = (
     "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
 )  # fmt: skip
 _SHORTEST_HASHED: Final = 1
+_VOID_BYTES: Final = 32
 
 
 class SignInFailed(SessileError):
@@ -135,6 +139,16 @@ class Passwords:
         """
         principal = await self._authority.principal(name)
         return await self.put(await self.prepared(principal, new), by=by)
+
+    async def void(self, name: str, *, by: Active | Actor | None = None, cause: str = COMPROMISED) -> Receipt:
+        """The password is in other hands: it lets nobody in any more, and every session of the person ends. A link for
+        a new one (`Reset.link`) is the way back (63B-4, 3.1.1.2 and 4.3).
+
+        Raises NotFound, Busy, ValueError: not a person. RevocationUncertain: repeat it.
+        """
+        principal = await self._authority.principal(name)
+        # As long to look at as any other: by nothing does anybody learn that it is void.
+        return await self.put(await self.prepared(principal, secrets.token_urlsafe(_VOID_BYTES)), by=by, cause=cause)
 
     async def prepared(self, principal: Principal, new: str) -> Credential:
         """A new password, judged and hashed, to be `put`. Raises WeakPassword, Busy, ValueError: not a person."""

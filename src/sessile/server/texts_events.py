@@ -97,6 +97,8 @@ class Events:
             limit="more sessions at once than the policy allows",
             password="password changed",
             recovery="password forgotten",
+            compromised="password in other hands",
+            withheld="code after a wrong password",
             guessing_off="too many tries without success",
             guessing_account="many tries for this account",
             guessing_strangers="many tries for this account without success",
