@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ class PreSessionOut(Output):
 
     kind: Literal["pre_session"] = "pre_session"
     assurance: Literal[0] = 0
-    authentications: Annotated[list[Any], Field(default_factory=list, max_length=0)]
+    authentications: list[Any] = Field(default_factory=list, max_length=0)
     created: datetime
     expires: datetime
     step_up: list[Method]
