@@ -51,12 +51,28 @@ async def test_denied_requests_are_counted_by_reason(world: World) -> None:
 
 async def test_counts_are_at_most_a_minute_old(world: World) -> None:
     olga = await world.browser("olga", operator=True)
-    principals = re.compile(r"<dt>Principals</dt><dd>(\d+)</dd>")
+    principals = re.compile(r"(\d+) principals, counted")
     before = principals.findall((await olga.get("/console/overview")).text)
     await world.person("newcomer")
     assert principals.findall((await olga.get("/console/overview")).text) == before
     world.clock.advance(timedelta(seconds=61))
     assert principals.findall((await olga.get("/console/overview")).text) != before
+
+
+async def test_to_sign_everybody_out_is_shown_before_and_may_take_the_keys_too(world: World) -> None:
+    alice = await world.signed_in("alice")
+    await world.authority.register("service:ci", owner="alice")
+    key = await alice.post("/api/v1/keys", json={"owner": "service:ci", "scopes": ["read"], "label": "runner"})
+    path, token = "/console/everyone/revoke", key.json()["token"]
+    for keys in (False, True):
+        olga = await world.browser("olga", operator=True)
+        world.clock.advance(timedelta(seconds=61))
+        page = (await olga.get(path)).text
+        assert f"This ends {1 if keys else 2} session" in page
+        assert re.search(r'<input type="checkbox" name="with_keys" value="yes"> Also end every key', page)
+        await olga.submit(path, cause="incident", **({"with_keys": "yes"} if keys else {}))
+        assert bool(await world.authority.check(token)) is not keys
+    assert not await world.authority.check(str(alice.cookie))
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ async def test_forgetting_on_the_page(world: World) -> None:
     alice = await world.browser("alice")
     await alice.post("/api/v1/session", json=SIGN_IN)
     page = (await alice.get("/account")).text
-    assert "This one" in page
+    assert "This device" in page
     (action,) = re.findall(r"/account/devices/dev_[0-9a-z]+/forget", page)
     token = re.search(r'name="form_token" value="([^"]+)"', page)
     assert token is not None

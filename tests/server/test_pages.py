@@ -250,17 +250,28 @@ async def test_a_tab_with_a_renewed_token_is_sent_once_more(world: World) -> Non
 async def test_the_account_page(world: World) -> None:
     here, there = await world.browser("alice"), await world.browser("alice")
     await here.post("/api/v1/keys", json={"owner": "service:ci", "scopes": ["build"], "label": "runner"})
+    world.clock.advance(5 * MINUTE)
     page = await here.get("/account")
     assert page.status_code == 200
+    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text))
+    # The client by name, this one marked; its address; the last act; how it was proved, and what that is worth.
+    assert re.search(r"Firefox on Linux This one Sign out 192\.0\.2\.7 Active just now", words)
+    assert re.search(r"Firefox on Linux End 192\.0\.2\.7 Active 5 minutes ago", words)
+    assert words.count("signed in 5 minutes ago by password, one factor (assurance 1)") == 2
+    assert "Signed in Firefox on Linux, 192.0.2.7 5 minutes ago 1 Jan, 00:00 UTC" in words, "among the events"
     assert f"/account/sessions/{await mine(there)}/end" in page.text
     assert f"/account/sessions/{await mine(here)}/end" not in page.text
     assert "runner" in page.text
-    assert "Signed in" in page.text
     answer = await here.submit(f"/account/sessions/{await mine(there)}/end", page="/account")
     goes(answer, "/account")
-    assert "No node has accepted it since 1 Jan 2026, 00:00:00.000 UTC" in notices(await here.get("/account"))
+    assert "No node has accepted it since 1 Jan 2026, 00:05:00.000 UTC" in notices(await here.get("/account"))
     assert "No node" not in notices(await here.get("/account"))
     goes(await there.get("/account"), "/login")
+    others = [await world.browser("alice") for _ in range(2)]
+    goes(await here.submit("/account/sessions/end-others", page="/account"), "/account")
+    assert "2 sessions ended. No node has accepted them since" in notices(await here.get("/account"))
+    for one in others:
+        goes(await one.get("/account"), "/login")
 
 
 @pytest.mark.requirement("63B-4 5.1-l", "CS-CSRF-3", "ASVS V3.5.1")

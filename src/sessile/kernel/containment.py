@@ -84,6 +84,7 @@ class Reached(msgspec.Struct, frozen=True, kw_only=True):
     kind: SessionKind
     principal: str | None
     label: str
+    """Its own, or what its client is called."""
     scopes: tuple[str, ...]
     parent: str | None
     origin: str | None
@@ -100,7 +101,8 @@ def reached(snapshot: Snapshot, cut: Cut) -> Reached:
     """A session below the target (or the target itself) and what the containment does to it."""
     session = snapshot.session
     return Reached(
-        id=session.id, kind=session.kind, principal=session.principal, label=session.label,
+        id=session.id, kind=session.kind, principal=session.principal,
+        label=session.label or session.client.label,
         scopes=tuple(sorted(session.scopes)), parent=session.parent, origin=session.origin, depth=len(session.lineage),
         created=session.created, last_seen=session.last_seen, expires=session.expires, fate=fate(snapshot, cut),
     )  # fmt: skip

@@ -7,21 +7,23 @@ from typing import Any, Final
 
 _EXAMPLES: Final = {"string": "string", "integer": 0, "number": 0, "boolean": True, "null": None}
 _DEPTH: Final = 6
+_FIRST: Final = ("Session", "Sessions", "Password", "Factors")
 
 
 def reference(document: dict[str, Any]) -> dict[str, Any]:
-    """Groups of operations by tag, in the document's order."""
+    """Groups of operations by tag, signing in first, then in the document's order."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for tag in operation["tags"][:1]:
                 groups.setdefault(tag, []).append(_operation(document, path, method, operation))
     info = document["info"]
+    # First what everybody meets.
+    named = sorted(groups.items(), key=lambda group: _FIRST.index(group[0]) if group[0] in _FIRST else len(_FIRST))
     return {
         "info": {"title": info["title"], "version": info["version"], "description": info["description"]},
         "groups": [
-            {"slug": name.lower(), "name": name, "description": "", "operations": found}
-            for name, found in groups.items()
+            {"slug": name.lower(), "name": name, "description": "", "operations": found} for name, found in named
         ],
     }
 
@@ -33,14 +35,14 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
         "method": method,
         "path": path,
         "summary": operation["summary"],
-        "description": operation.get("description", "").replace("`", ""),
+        "description": operation.get("description", ""),
         "parameters": [
             {
                 "name": one["name"],
                 "place": one["in"],
                 "type": _type(document, one["schema"]),
                 "required": one["required"],
-                "description": one.get("description", "").replace("`", ""),
+                "description": one.get("description", ""),
             }
             for one in operation.get("parameters", ())
         ],

@@ -48,6 +48,7 @@ class Shell:
     console: str = "Console"
     sign_in: str = "Sign in"
     sign_out: str = "Sign out"
+    sign_out_says: str = "This session ends in every tab, and with it what agents were to do by it. Keys stay."
     signed_in_as: str = "Signed in as"
     tagline: str = "Your login stays on the server."
     api: str = "API reference"
@@ -150,19 +151,21 @@ class SessionWords:
     impersonation: str = "{operator} acts as {principal}: {cause}"
     last_active: str = "Last active"
     signed_in: str = "Signed in"
-    handed_out: str = "Handed out"
-    ends: str = "Ends"
     never_used: str = "Never used"
-    ends_idle: str = "or {when} without activity"
-    by: str = "by {methods}"
+    active: str = "Active {when}"
+    begun: str = "signed in {when}"
+    given: str = "handed out {when}"
+    by: str = "by {methods}, {assurance}"
+    ends: str = "Ends {when}"
+    ends_idle: str = "Ends {when} without activity, {overall} at the latest"
     scopes: str = "May:"
     from_session: str = "from {label}"
     assurance: Mapping[int, str] = field(
         default_factory=lambda: MappingProxyType(
             {
-                1: "assurance 1, one factor",
-                2: "assurance 2, two factors",
-                3: "assurance 3, two factors with hardware",
+                1: "one factor (assurance 1)",
+                2: "two factors (assurance 2)",
+                3: "two factors with hardware (assurance 3)",
             }
         )
     )
@@ -210,7 +213,7 @@ class Password:
 @dataclass(frozen=True, slots=True)
 class StepUp:
     title: str = "Confirm it is you"
-    hint: str = "Your session stays as it is. After this you go straight on."
+    hint: str = "Your session stays as it is."
     password: str = "Password"
     submit: str = "Confirm"
     cancel: str = "Cancel"
@@ -293,6 +296,8 @@ class ApiDocs:
     required: str = "required"
     request: str = "Request body"
     responses: str = "Answers"
+    example: str = "Example"
+    refusals: str = "Refusals: {statuses}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +361,7 @@ class Texts:
                 "key": ("{n} key", "{n} keys"),
                 "lease": ("{n} lease", "{n} leases"),
                 "finding": ("{n} finding", "{n} findings"),
+                "principal": ("{n} principal", "{n} principals"),
             }
         )
     )

@@ -27,7 +27,8 @@ class Console:
     status: str = "Status"
     live: str = "Sessions"
     last_active: str = "Last active"
-    never: str = "never active"
+    never: str = "never"
+    away: str = "no session alive"
     more: str = "Next page"
     none: str = "No principal is called “{query}”"
     none_hint: str = "Part of the name is enough. Services begin with service: and agents with agent:."
@@ -35,7 +36,8 @@ class Console:
     empty_hint: str = "Make the first with: sessile user add NAME --password-stdin"
     everyone: str = "Everybody"
     everyone_hint: str = (
-        "For an emergency: every person is signed out, every delegation ends. Keys stay, unless you say so."
+        "For an emergency: every person is signed out, you too, and every delegation ends. Keys stay, unless you say"
+        " so."
     )
     everyone_button: str = "Sign everybody out"
     kinds: Mapping[str, str] = field(default_factory=lambda: words(human="Person", service="Service", agent="Agent"))
@@ -66,6 +68,13 @@ class Principal:
     disable: str = "Disable"
     enable: str = "Enable"
     disabled: str = "Disabled. It cannot sign in, and none of its sessions is accepted."
+    switches: str = "Cut access"
+    revoke_says: str = "Ends its sessions and every delegation below. It can sign in again."
+    disable_says: str = "Ends the same, and keeps it out until somebody enables it."
+    contain_says: str = "After a compromise: ends what it handed out too, keys and leases, and reports it."
+    delete_says: str = "For good, and the name is free again. Not for emergencies."
+    enable_says: str = "It can sign in again. What ended stays ended."
+    revoke_one_says: str = "Ends this session and every delegation below it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,8 @@ class Story:
     open: str = "Open"
     open_label: str = "Open {label}, {id}"
     events: str = "Its story"
+    rules: str = "What it says"
+    everything: str = "whatever its principal may"
     no_events_hint: str = "The audit record has nothing about this session."
 
 
@@ -120,6 +131,7 @@ class Confirm:
     cause_long: str = "Use at most {maximum} characters."
     revoke_submit: str = "Revoke"
     revoke_everyone_submit: str = "Sign everybody out"
+    keys_too: str = "Also end every key: pipelines and services stop"
     disable_submit: str = "Disable"
     enable_submit: str = "Enable"
     cancel: str = "Cancel"
@@ -135,7 +147,7 @@ class Receipt:
     from_: str = "No node will accept them from"
     since_none: str = "Nothing of it has been accepted since"
     facts: str = "What was done"
-    subject: str = "Principal or session"
+    subject: str = "About"
     cause: str = "Cause"
     by: str = "By"
     reach: str = "Reach"
@@ -211,12 +223,11 @@ class Policies:
 class Overview:
     title: str = "Overview"
     intro: str = "The last 24 hours. It keeps itself up to date."
-    numbers: str = "Now"
+    numbers: str = "Alive now"
     living: Mapping[str, str] = field(
         default_factory=lambda: words(browser="Sessions", delegated="Delegations", key="Keys", lease="Leases")
     )
-    counted: str = "Counted {when}."
-    principals: str = "Principals"
+    counted: str = "{principals}, counted {when}."
     effective: str = "A revocation is in force on every node {span} after its commit, at the latest."
     at_once: str = "A revocation is in force at once, for every process on this database."
     milliseconds: str = "{n} ms"
@@ -227,10 +238,10 @@ class Overview:
     ended: str = "ended"
     denied: str = "Denied requests, by reason"
     nothing_denied: str = "None"
-    nothing_denied_hint: str = "No request with a token was denied."
+    nothing_denied_hint: str = "No request with a token was denied in this time."
     latest: str = "Latest interventions"
     nothing: str = "None yet"
-    nothing_hint: str = "Nobody was signed out by another."
+    nothing_hint: str = "Nobody was signed out by another. A principal's page has the switches."
     hour: str = "Hour"
     hours: str = "Hour by hour"
     summary: str = "{n} {what}"
@@ -283,12 +294,13 @@ class Containing:
     button: str = "Contain"
     radius: str = "Blast radius"
     radius_hint: str = (
-        "What it handed out. Solid lines: ends with its giver in any case. Dashed: only a containment ends it."
+        "From left to right, what handed out what. Red ends. On a solid line it ends with its giver in any case, on a"
+        " dashed one only by a containment."
     )
     would: str = "This ends {list}."
     would_nothing: str = "Nothing of it is alive now. Containing it still cuts whatever is handed out meanwhile."
     stays: str = "What stays, since it was handed out before: {list}."
-    of: str = "Of {names}."
+    of: str = "Whose: {names}."
     since: str = "Handed out since"
     ever: str = "ever"
     show: str = "Show"
@@ -341,7 +353,7 @@ class Report:
     settled: str = "Accounted for"
     since: str = "Handed out since"
     id: str = "Report"
-    principals: str = "Of"
+    principals: str = "Whose"
     stays: str = "Goes on"
     living: str = "Still alive"
     until: str = "until {when}"
@@ -357,7 +369,7 @@ class Report:
 class Inventory:
     title: str = "Inventory"
     intro: str = "Every service and agent: who answers for it, what it holds, and what is wrong, by OWASP's NHI Top 10."
-    owner_only: str = "Only those that this person answers for"
+    owner_only: str = "Who answers for it"
     no_purpose: str = "Nobody has said what it is for."
     nobody: str = "Nobody"
     age: str = "Age"
@@ -397,4 +409,4 @@ class Leases:
     until: str = "Lives until"
     unknown: str = "nobody knows until when"
     none: str = "Nothing to end"
-    none_hint: str = "No leased credential lives, and no end is unconfirmed."
+    none_hint: str = "No leased credential lives, and no end is unconfirmed. Applications lease them: docs/leases.md."

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 class Devices:
     title: str = "Known devices"
     hint: str = (
-        "You signed in here before. That spares you a mail at each sign-in, and keeps a way in while others guess your"
-        " password. It replaces no proof: every sign-in asks for all of them."
+        "Where you signed in before: you are not told anew, and get in while others guess your password. Every sign-in"
+        " still asks for all proofs."
     )
     none: str = "No device is known"
     none_hint: str = "The next one on which you sign in will be."
     unknown: str = "A browser"
-    this: str = "This one"
-    added: str = "Since"
-    used: str = "Last sign-in"
+    this: str = "This device"
+    used: str = "Last sign-in {when}"
+    added: str = "first {when}"
     forget: str = "Forget"
     forget_label: str = "Forget {label}"
     forgotten: str = "Forgotten. The next sign-in there is told to you as a new one."

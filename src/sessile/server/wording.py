@@ -26,6 +26,8 @@ NOUNS: Final[Mapping[str, str]] = {
     SessionKind.LEASE: "lease",
 }  # fmt: skip
 """Keys of `counted`, by kind of session."""
+ENDED: Final = (".revoked", ".contained", ".disabled", ".deleted", ".failed", ".refused")
+ALARMING: Final = frozenset({"sign_in.guessing", "session.replayed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,15 @@ class Wording(Texts):
         return named or (
             self.session.unnamed if session.kind == "browser" else session.principal or self.session.unnamed
         )
+
+    def device(self, label: str) -> str:
+        """What to draw for a client: a key of the icons."""
+        return "phone" if any(name in label for name in ("iPhone", "Android")) else "browser"
+
+    def tone(self, event: Event) -> str:
+        """`danger` for what ended something or failed: how its point on a line of events is drawn."""
+        name = str(event.name)
+        return "danger" if name.endswith(ENDED) or name in ALARMING else ""
 
     def kinds(self, counts: Mapping[str, int]) -> str:
         """`2 sessions, 3 delegations and 1 key`, of counts by kind of session; empty where there is none."""

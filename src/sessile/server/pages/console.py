@@ -16,7 +16,7 @@ from starlette.responses import Response
 from sessile.fastapi import CurrentAccess
 from sessile.kernel.decide import Active, demand
 from sessile.kernel.principal import OPERATOR, Principal
-from sessile.kernel.session import SessionInfo
+from sessile.kernel.session import SessionInfo, SessionKind
 from sessile.receipt import Receipt
 from sessile.server.access import FRESH_OPERATOR, After, Operator, Ours, PrincipalPath, SessionPath
 from sessile.server.api.principals import owner_name
@@ -68,6 +68,8 @@ class Act:
     """Where to go on after it, if not back."""
     other: tuple[str, str] | None = None
     """Another act that may be meant, and what its button says."""
+    choice: tuple[str, str] | None = None
+    """A box to tick: the name of the field, and what stands beside it."""
 
 
 @router.get("")
@@ -172,15 +174,20 @@ def _gone(server: Server, act: Act, verb: str, what: str, submit: str, consequen
     )  # fmt: skip
 
 
-async def _revoke_everyone(server: Server) -> Act:
+async def _revoke_everyone(server: Server, *, keys: bool = False) -> Act:
+    counts = await server.counts()
+    ends = TEXTS.kinds(
+        {kind: counts.get(f"sessions_{kind}", 0) for kind in (SessionKind.BROWSER, SessionKind.DELEGATED)}
+    )
     return Act(
         path=f"{CONSOLE}/everyone/revoke",
         what=TEXTS.confirm.revoke_everyone,
-        consequence=[TEXTS.console.everyone_hint],
+        consequence=[TEXTS.confirm.ends.format(list=ends), TEXTS.console.everyone_hint],
         submit=TEXTS.confirm.revoke_everyone_submit,
         subject=TEXTS.console.everyone,
-        end=lambda by, cause: server.authority.revoke(everyone=True, cause=cause, by=by),
+        end=lambda by, cause: server.authority.revoke(everyone=True, keys=keys, cause=cause, by=by),
         fresh=True,
+        choice=("with_keys", TEXTS.confirm.keys_too),
     )
 
 
@@ -247,7 +254,8 @@ async def ask_revoke_everyone(request: Request, server: Ours, active: Operator, 
 async def revoke_everyone(
     request: Request, server: Ours, active: Operator, here: CurrentAccess, form: CheckedForm
 ) -> Response:
-    return await _do(request, server, here, active, form, await _revoke_everyone(server))
+    act = await _revoke_everyone(server, keys=text(form, "with_keys") == "yes")
+    return await _do(request, server, here, active, form, act)
 
 
 def _ask(request: Request, server: Server, here: Access, active: Active, act: Act) -> Response:
@@ -264,7 +272,8 @@ async def _do(request: Request, server: Server, here: Access, active: Active, fo
         said = TEXTS.confirm.cause_long.format(maximum=MAX_CAUSE)
         return _confirm(request, act, status=422, cause=cause, errors={"cause": said})
     if act.fresh and demand(active.session, FRESH_OPERATOR, server.now()) is not None:
-        return step_up_first(request, here, TEXTS.step_up.for_operator, act.path, cause=cause)
+        ticked = {} if act.choice is None else {act.choice[0]: text(form, act.choice[0])}
+        return step_up_first(request, here, TEXTS.step_up.for_operator, act.path, cause=cause, **ticked)
     receipt = await act.end(active, cause)
     return page(
         request, "receipt.html", now=server.now(), receipt=receipt, subject=act.subject, back_href=act.done or act.back,
@@ -275,7 +284,8 @@ async def _do(request: Request, server: Server, here: Access, active: Active, fo
 def _confirm(request: Request, act: Act, *, status: int = 200, **context: Any) -> Response:
     return page(
         request, "confirm.html", status=status, what=act.what, consequence=act.consequence, action=act.path,
-        cancel_href=act.back, submit=act.submit, dangerous=act.dangerous, other=act.other, **context,
+        cancel_href=act.back, submit=act.submit, dangerous=act.dangerous, other=act.other, choice=act.choice,
+        **context,
     )  # fmt: skip
 
 

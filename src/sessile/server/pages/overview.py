@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from sessile.kernel.event import Event, EventName
-from sessile.kernel.session import SessionKind
 from sessile.server.access import Operator, Ours
 from sessile.server.pages.console import CONSOLE
 from sessile.server.pages.render import page
 from sessile.server.picture import chart
+from sessile.server.wording import TEXTS
 from sessile.stores.protocol import Tally
 
 router = APIRouter(prefix=CONSOLE)
@@ -50,7 +50,7 @@ async def show(request: Request, server: Ours, _active: Operator) -> Response:
             await store.events(names={EventName.REQUESTS_DENIED}, since=since, latest=True, limit=_DENIED_LINES),
             server.denials.pending(),
         ),
-        living={kind.value: counts.get(f"sessions_{kind}", 0) for kind in SessionKind if kind != SessionKind.ANONYMOUS},
+        living=[(label, counts.get(f"sessions_{kind}", 0)) for kind, label in TEXTS.overview.living.items()],
         counted=server.counted, principals=counts.get("principals", 0),
         effective=server.authority.settling(store.delta),
         latest=await store.events(names=_BY_OTHERS, latest=True, limit=_LATEST),
