@@ -73,8 +73,10 @@ async def test_a_resource_server_checks_by_its_own_near_cache(authority: Authori
         assert (await ask(other.token)).status_code == 403
         await authority.revoke(session=agent.active.session.id, cause="misbehaves")
         assert (await ask(agent.token)).json()["reason"] == "revoked"
-    (touched,) = await authority.store.traces(kind=TraceKind.TOUCH, subjects=[agent.active.session.id])
-    assert (touched.what, touched.times) == ("report:7", 3)
+    touched = await authority.store.traces(kind=TraceKind.TOUCH, subjects=[agent.active.session.id])
+    assert {(one.what, one.times, one.decision) for one in touched} == {
+        ("report:7", 3, "allowed"), ("token", 1, "revoked"),
+    }  # fmt: skip
 
 
 async def test_a_resource_server_asks_by_introspection(tmp_path: Path) -> None:
@@ -160,7 +162,7 @@ async def test_revoke_and_the_agents_next_call_of_a_tool_fails(authority: Author
         await module.authority.traces.flush(module.authority.store)
         touched = await authority.store.traces(kind=TraceKind.TOUCH, subjects=[agent.active.session.id])
         assert {(each.what, each.decision) for each in touched} == {
-            ("tool:search", "allowed"), ("scope:publish", "out_of_scope"),
+            ("tool:search", "allowed"), ("scope:publish", "out_of_scope"), ("token", "revoked"),
         }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sessile import Authority, Conflict, NotFound, Refused
-from sessile.kernel.event import EventName
+from sessile.kernel.event import Event, EventName
 from sessile.kernel.lease import OVERDUE, EndsBy, Outcome
 from sessile.kernel.session import Tie
 from sessile.nhi.connector import ConnectorFailed, Minted
@@ -96,8 +96,10 @@ async def test_of_two_leases_the_first_failing_the_second_is_tried_and_the_repor
     clock.advance(LONGEST_RETRY)
     before = len(await events(authority))
     assert await held.work() == 1
-    told = [(one.name, one.details.get("state")) for one in (await events(authority))[before:]]
+    late = [one for one in (await events(authority))[before:] if one.name is not EventName.SESSION_OVER]
+    told = [(one.name, one.details.get("state")) for one in late]
     assert told == [(EventName.LEASE_ENDED, None), (EventName.CONTAINMENT_SETTLED, "closed")], "before anybody looks"
+    says_all(late[0], "stolen", "broken:one")
     report = await authority.containment(report.id)
     assert (report.state, report.living) == ("closed", ())
 
@@ -249,6 +251,16 @@ async def test_what_nobody_can_end_early_says_until_when_it_lives(
     assert folder.asked == ["stays"]
 
 
+def says_all(event: Event, cause: str | None, resource: str) -> None:
+    """Whose it is, for whom, on what, how it was decided, in which tree, with what assurance, and why it ended."""
+    assert (event.cause, event.details["resource"], event.details["action"]) == (cause, resource, event.name)
+    assert event.uid is not None
+    assert event.details["for"] == [event.uid]
+    assert event.details["decision"] == "allowed"
+    assert str(event.details["correlation"]).startswith("ses_")
+    assert event.details["assurance"] == 1
+
+
 async def test_a_person_ends_it_by_hand_and_says_so(authority: Authority, folder: Folder) -> None:
     held = leases(authority, folder=folder)
     id = await register(held, authority, folder.put("token"))
@@ -263,6 +275,7 @@ async def test_a_person_ends_it_by_hand_and_says_so(authority: Authority, folder
     assert (await authority.containment(report.id)).state == "closed"
     ended = next(one for one in await events(authority) if one.name is EventName.LEASE_ENDED)
     assert (ended.cause, ended.details["outcome"]) == ("burnt the folder", "by_hand")
+    says_all(ended, "burnt the folder", "folder:token")
     with pytest.raises(Conflict, match="already"):
         await held.confirm(id, cause="again")
 
@@ -287,8 +300,9 @@ async def test_what_others_need_is_rotated_and_the_new_secret_taken_once(authori
     assert (lease.outcome, lease.successor) == (Outcome.ROTATED, False), "nothing waits any more"
     with pytest.raises(Conflict):
         await held.take_successor(id, by=bob)
-    taken = (await events(authority))[-1]
-    assert (taken.name, taken.by.name, taken.details["successor"]) == ("lease.successor_taken", "bob", "shared-2")
+    (taken,) = [one for one in await events(authority) if one.name is EventName.LEASE_SUCCESSOR_TAKEN]
+    assert (taken.by.name, taken.details["successor"]) == ("bob", "shared-2")
+    says_all(taken, None, "folder:shared")
 
 
 async def test_who_may_hand_out_a_lease(authority: Authority, clock: ManualClock, folder: Folder) -> None:

@@ -31,11 +31,11 @@ async def note(store: Backend, traces: Traces, snapshot: Snapshot, denied: Denie
         return
     if not traces.knows(session.id, denied.reason):
         with contextlib.suppress(SessileError):
-            denied = await _explained(store, snapshot, denied)
+            denied = await explained(store, snapshot, denied)
     traces.refused(session, denied_event(session, denied, client or Client()), denied.reason)
 
 
-async def _explained(store: Backend, snapshot: Snapshot, denied: Denied) -> Denied:
+async def explained(store: Backend, snapshot: Snapshot, denied: Denied) -> Denied:
     """The denial with the cause of the ending, and by whom it was: the record knows where the session does not."""
     if denied.reason not in (Reason.REVOKED, Reason.DISABLED) or snapshot.session.ended is not None:
         return denied

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused, refused
-from sessile.kernel.decide import Active, Denied, Requirement, demand
-from sessile.kernel.event import Actor, Event, EventName, actor_of
+from sessile.kernel.decide import Active, Denied, Requirement, Snapshot, demand, is_live
+from sessile.kernel.event import Actor, EventName, actor_of
 from sessile.kernel.ids import check_session_id, new_session_id
 from sessile.kernel.issue import Draft, TooDeep, Wider, positive
 from sessile.kernel.lease import EndsBy, Lease, Outcome
@@ -25,7 +25,7 @@ from sessile.kernel.session import Client, SessionInfo, SessionKind, Tie
 from sessile.kernel.token import TokenKind, digest, new_token
 from sessile.nhi import contain
 from sessile.nhi.connector import SECONDS, Connector, ConnectorFailed, Minted, Mints, Rotates
-from sessile.nhi.outbox import Outbox, Sealing, confirmed, place
+from sessile.nhi.outbox import Outbox, Sealing, confirmed, lease_event, place
 from sessile.stores.protocol import Page
 
 if TYPE_CHECKING:
@@ -279,15 +279,16 @@ class Leases:
             NotFound: no such lease. Conflict: its end is confirmed, or it is not over: revoke it first.
         """
         for _ in range(_ATTEMPTS):
-            lease, info = await self._read(session_id)
+            lease, snapshot = await self._read(session_id)
             if lease.confirmed is not None:
                 raise Conflict("its end is confirmed already")
-            if info is not None and info.live:
+            if snapshot is not None and is_live(snapshot, snapshot.now):
                 raise Conflict("this lease is not over: revoke it first")
             after = confirmed(lease, Outcome.BY_HAND, self._authority.clock.now())
-            if await self._authority.store.close_lease(
-                lease, after, self._event(EventName.LEASE_ENDED, lease, info, by, cause, outcome=Outcome.BY_HAND)
-            ):
+            event = lease_event(
+                EventName.LEASE_ENDED, lease, snapshot, by=actor_of(by), cause=cause, outcome=Outcome.BY_HAND
+            )
+            if await self._authority.store.close_lease(lease, after, event):
                 await contain.resume(self._authority)
                 return await self.show(session_id)
         raise Conflict("the lease is being worked on: try again")
@@ -299,29 +300,21 @@ class Leases:
         Raises:
             NotFound: no such lease. Conflict: there is none, or somebody took it.
         """
-        lease, info = await self._read(session_id)
+        lease, snapshot = await self._read(session_id)
         if not lease.successor:
             raise Conflict("there is no new secret to take, or somebody took it")
         minted = msgspec.json.decode(self._seal.open(lease.successor, *place(session_id)), type=Minted)
-        event = self._event(EventName.LEASE_SUCCESSOR_TAKEN, lease, info, by, None, successor=minted.handle)
+        event = lease_event(EventName.LEASE_SUCCESSOR_TAKEN, lease, snapshot, by=actor_of(by), successor=minted.handle)
         if not await self._authority.store.close_lease(lease, msgspec.structs.replace(lease, successor=b""), event):
             raise Conflict("somebody took it a moment ago")
         return minted.secret
 
-    async def _read(self, session_id: str) -> tuple[Lease, SessionInfo | None]:
+    async def _read(self, session_id: str) -> tuple[Lease, Snapshot | None]:
         lease = await self._authority.store.lease(check_session_id(session_id))
         if lease is None:
             raise NotFound(f"no lease {session_id}")
-        return lease, await self._authority.store.session(session_id)
-
-    def _event(
-        self, name: EventName, lease: Lease, info: SessionInfo | None, by: Active | Actor | None, cause: str | None,
-        **details: str,
-    ) -> Event:  # fmt: skip
-        return Event(
-            name=name, principal=info.principal if info else None, session=lease.session, by=actor_of(by), cause=cause,
-            details={"connector": lease.connector, "shown": lease.shown, **details},
-        )  # fmt: skip
+        found = await self._authority.store.handed_out(root=session_id, limit=1)
+        return lease, next(iter(found), None)
 
 
 async def probe(connectors: Mapping[str, Connector]) -> dict[str, str | None]:

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from sessile.errors import SessileError
-from sessile.kernel.decide import Snapshot, horizon, is_live
-from sessile.kernel.event import SYSTEM, Details, Event, EventName, about
+from sessile.kernel.decide import Snapshot, holds, horizon, is_live
+from sessile.kernel.event import SYSTEM, Actor, Details, Event, EventName, about
 from sessile.kernel.lease import EndsBy, Lease, Outcome
 from sessile.nhi.connector import SECONDS, Connector, ConnectorFailed, Rotates
+from sessile.nhi.in_vain import explained
 from sessile.stores.leasing import Claimed
 
 if TYPE_CHECKING:
@@ -127,12 +128,24 @@ class Outbox:
         after, again = await self._tried(lease, now)
         event = None
         if after.confirmed is not None:
-            event = ended_event(after, snapshot)
+            event = lease_event(
+                EventName.LEASE_ENDED, after, snapshot, cause=await self._why(snapshot), outcome=after.outcome or "",
+                tries=after.tries,
+            )  # fmt: skip
         elif after.alarmed and not lease.alarmed:
-            event = _event(EventName.LEASE_OVERDUE, after, snapshot, error=after.error)
+            why = await self._why(snapshot)
+            event = lease_event(EventName.LEASE_OVERDUE, after, snapshot, cause=why, error=after.error)
             logger.error("lease %s (%s) should be over and is not: %s", after.session, after.shown, after.error)
         written = await self._authority.store.settle_lease(claimed, after, again, event)
         return written and after.confirmed is not None
+
+    async def _why(self, snapshot: Snapshot | None) -> str | None:
+        """Why the lease is over, as far as anybody knows."""
+        denied = holds(snapshot, snapshot.now) if snapshot is not None else None
+        if snapshot is None or denied is None:
+            return None
+        denied = await explained(self._authority.store, snapshot, denied)
+        return denied.cause or denied.reason
 
     async def _tried(self, lease: Lease, now: datetime) -> tuple[Lease, datetime | None]:
         """The lease after another try to end it outside, and when it is due next."""
@@ -204,16 +217,16 @@ def confirmed(lease: Lease, outcome: Outcome, now: datetime, *, successor: bytes
     )  # fmt: skip
 
 
-def ended_event(lease: Lease, snapshot: Snapshot | None) -> Event:
-    return _event(EventName.LEASE_ENDED, lease, snapshot, outcome=lease.outcome or "", tries=lease.tries)
-
-
-def _event(name: EventName, lease: Lease, snapshot: Snapshot | None, **details: str | int) -> Event:
+def lease_event(
+    name: EventName, lease: Lease, snapshot: Snapshot | None, *, by: Actor = SYSTEM, cause: str | None = None,
+    **details: str | int,
+) -> Event:  # fmt: skip
+    """What happened to a lease: on what, for whom, by whom and why."""
     session = snapshot.session if snapshot is not None else None
     said: Details = {"connector": lease.connector, "shown": lease.shown, **details}
     if session is not None:
         said |= about(session, name.value, resource=lease.resource)
     return Event(
         name=name, principal=session.principal if session else None, uid=session.uid if session else None,
-        session=lease.session, by=SYSTEM, details=said,
+        session=lease.session, by=by, cause=cause, details=said,
     )  # fmt: skip
