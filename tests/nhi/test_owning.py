@@ -99,8 +99,8 @@ async def test_what_was_there_without_an_owner_is_kept_and_found(tmp_path: Path)
         for sql in (
             "UPDATE principal SET owner = NULL WHERE name = 'service:old'",
             (
-                "INSERT INTO principal SELECT 'prn_new', 'agent:new', 'agent', created, status, epoch, policy, scopes, NULL,"
-                " purpose, NULL, NULL FROM principal WHERE name = 'service:old'"
+                "INSERT INTO principal SELECT 'prn_new', 'agent:new', 'agent', created, status, epoch, policy, scopes,"
+                " NULL, purpose, NULL, NULL FROM principal WHERE name = 'service:old'"
             ),
         ):
             with pytest.raises(sqlite3.IntegrityError, match="has an owner"):

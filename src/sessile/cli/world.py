@@ -112,7 +112,8 @@ async def _settle_in(authority: Authority) -> None:
         await authority.register(one.name, scopes=scopes)
     # Hashing is slow on purpose: all at once.
     await asyncio.gather(*(passwords.set(one.name, one.password) for one in PEOPLE))
-    await authority.register("service:ci", owner="olga", purpose="builds and tests every push")
+    await authority.add_team("platform", members=["bob", "olga"])
+    await authority.register("service:ci", owner="team:platform", purpose="builds and tests every push")
     await authority.register("agent:deploy", owner="alice", purpose="deploys what alice asks it to")
 
 

@@ -105,7 +105,7 @@ async def _heir(authority: NonHuman, name: str, to: str) -> str:
     else:
         can = can_answer(await authority.store.principal(uid=heir))
     if not can or heir == uid:
-        raise Conflict(f"{to} cannot answer for what is of {name}: {NO_OWNER}, and another one")
+        raise Conflict(f"{to} cannot answer for it after {name}: {NO_OWNER}, other than {name}")
     return heir
 
 

@@ -30,6 +30,7 @@ from sessile.server.texts_events import Events
 from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes, Second
 from sessile.server.texts_leaving import Leaving
 from sessile.server.texts_offboarding import Offboarding
+from sessile.server.texts_teams import Owned, Teams
 from sessile.server.texts_places import Places
 from sessile.server.texts_recovery import Addresses, Recovery, Strength
 from sessile.server.texts_waiting import Waiting
@@ -317,6 +318,8 @@ class Texts:
     second: Second = field(default_factory=Second)
     leaving: Leaving = field(default_factory=Leaving)
     offboarding: Offboarding = field(default_factory=Offboarding)
+    teams: Teams = field(default_factory=Teams)
+    owned: Owned = field(default_factory=Owned)
     waiting: Waiting = field(default_factory=Waiting)
     devices: Devices = field(default_factory=Devices)
     places: Places = field(default_factory=Places)

@@ -15,7 +15,7 @@ class Console:
     tabs: Mapping[str, str] = field(
         default_factory=lambda: words(
             principals="Principals", overview="Overview", audit="Audit", containments="Containments",
-            inventory="Inventory", leases="Leases", policies="Policies",
+            inventory="Inventory", teams="Teams", leases="Leases", policies="Policies",
         )
     )  # fmt: skip
     title: str = "Principals"
@@ -383,7 +383,7 @@ class Inventory:
     ends: str = "ends {when}"
     cure: str = "Cure:"
     none: str = "No services and no agents"
-    none_hint: str = "They are made with: sessile user add service:NAME --owner PERSON"
+    none_hint: str = "Add the first one here, or with: sessile user add service:NAME --owner NAME --purpose TEXT"
 
 
 @dataclass(frozen=True, slots=True)

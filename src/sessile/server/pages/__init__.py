@@ -16,11 +16,13 @@ from sessile.server.pages import (
     nonhuman,
     offboarding,
     overview,
+    owned,
     policies,
     reset,
     sign_in,
     step_up,
     story,
+    teams,
     waiting,
 )
 
@@ -29,7 +31,7 @@ def router() -> APIRouter:
     found = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
     for group in (
         sign_in, reset, account, addresses, step_up, codes, factors, console, overview, containing, nonhuman,
-        offboarding, policies, audit, story, waiting,
+        offboarding, owned, teams, policies, audit, story, waiting,
     ):  # fmt: skip
         found.include_router(group.router)
     return found

@@ -93,7 +93,8 @@ async def show_principal(
     roots = await server.authority.sessions(principal=found.name, after=after, limit=ROOTS)
     return page(
         request, "principal.html", now=server.now(), principal=found, operator=OPERATOR in found.scopes,
-        owner=await owner_name(server, found), factors=await server.factors.of(found.uid),
+        owner=await owner_name(server, found), teams=await _teams(server, found),
+        factors=await server.factors.of(found.uid),
         tree=await trees(server, roots),
         next_href=roots.next and f"{principal_path(found.name)}?{urlencode({'after': roots.next})}",
     )  # fmt: skip
@@ -298,6 +299,10 @@ def _of_principal(
         subject=name, end=end, fresh=fresh, dangerous=dangerous, back=principal_path(name),
         back_label=TEXTS.receipt.back.format(name=name),
     )  # fmt: skip
+
+
+async def _teams(server: Server, principal: Principal) -> list[str]:
+    return [team.name for team in await server.authority.store.teams(member=principal.uid, limit=_COUNTED)]
 
 
 # -- looking --------------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ async def _prove(
     return await server.passwords.verify_again(active, text(form, "password"), client=client), ""
 
 
-def step_up_first(request: Request, here: Access, purpose: str, path: str, **typed: str) -> Response:
+def step_up_first(request: Request, here: Access, purpose: str, path: str, /, **typed: str) -> Response:
     """Ask for a proof, then go on to `path`. The session keeps what it is for and what was `typed` there."""
     response = go(STEP_UP)
     remember(server_of(request), response, path)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import unquote
 
 from sessile.web.access import Access
 
@@ -58,7 +59,8 @@ def purpose_of(here: Access, path: str | None) -> str:
 
 def _kept(here: Access, path: str) -> dict[str, object] | None:
     kept = here.data.get(_KEPT)
-    return kept if isinstance(kept, dict) and kept.get("path") == path else None
+    # A name in it may have come as `service:ci` or as `service%3Aci`.
+    return kept if isinstance(kept, dict) and unquote(str(kept.get("path"))) == unquote(path) else None
 
 
 def _now(here: Access) -> int:
