@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from PIL import Image
 from playwright.async_api import BrowserContext, CDPSession, Page, expect
 
+from sessile import Policy
 from sessile.server import Settings, create_app
 from sessile.testing import ManualClock
 from tests.server.conftest import CHEAP, MINUTE, PASSWORD
@@ -92,7 +93,7 @@ async def test_a_passkey_from_its_making_to_its_removal(site: Site, context: Bro
     await expect(page.get_by_label("User name")).to_be_visible()
     await page.get_by_role("button", name="Use a passkey").click()
     await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
-    await expect(page.get_by_text("by hardware key; assurance 3").first).to_be_visible()
+    await expect(page.get_by_text("by hardware key, two factors with hardware (assurance 3)").first).to_be_visible()
 
     site.clock.advance(6 * MINUTE)
     await page.get_by_role("link", name="Change this laptop").click()
@@ -119,7 +120,7 @@ async def test_the_name_field_offers_passkeys_by_itself(site: Site, context: Bro
     # The page's own script asks, and the person is there: no click, and nothing typed.
     await page.goto(f"{site.url}/login", wait_until="commit")
     await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
-    await expect(page.get_by_text("by passkey; assurance 2").first).to_be_visible()
+    await expect(page.get_by_text("by passkey, two factors (assurance 2)").first).to_be_visible()
 
 
 async def test_whoever_turns_the_passkey_down_reads_what_else_there_is(site: Site, context: BrowserContext) -> None:
@@ -179,3 +180,38 @@ async def test_recovery_codes_can_be_saved_and_printed(site: Site, context: Brow
     await page.emulate_media(media="screen")
     await page.set_viewport_size({"width": 360, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.requirement("ASVS V6.3.8", "ASVS V6.3.3")
+async def test_where_a_second_factor_is_demanded_name_password_and_factor_are_judged_together(
+    site: Site, context: BrowserContext
+) -> None:
+    """A wrong password is found out with the code, and not before; a passkey is enough."""
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await page.add_init_script("delete PublicKeyCredential.isConditionalMediationAvailable")
+    await authenticator(context, page)
+    await signed_in(page, site.url)
+    await page.goto(f"{site.url}/account/factors/passkey")
+    await page.get_by_role("button", name="Make the passkey").click()
+    await expect(page.get_by_role("status").first).to_contain_text("Your passkey is added")
+    state = site.running.state
+    site.running.call(state.authority.set_policy(Policy.aal2(version=2, assurance=2)))
+
+    async def first_step(password: str) -> None:
+        await context.clear_cookies()
+        await page.goto(f"{site.url}/login")
+        await page.get_by_label("User name").fill("alice")
+        await page.get_by_label("Password", exact=True).fill(password)
+        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await expect(page.get_by_role("heading", name="Your second factor")).to_be_visible()
+
+    await first_step("wronged horse battery")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await page.get_by_label("Code of your app").fill("123456")
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await expect(page.get_by_text("The user name, the password or the code is wrong")).to_be_visible()
+    await expect(page.get_by_label("User name")).to_have_value("alice")
+    await first_step(PASSWORD)
+    await page.get_by_role("button", name="Use a passkey").click()
+    await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
