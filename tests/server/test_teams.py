@@ -35,6 +35,8 @@ async def test_teams_are_made_and_changed_by_forms(world: World) -> None:
     assert "Delete the team" not in (await olivia.get(team)).text
     assert "team:platform" in (await olivia.get("/console/principals/alice")).text
     assert "/console/teams/team%3Aplatform" in (await olivia.get("/console/inventory")).text
+    only = (await olivia.get("/console/inventory", params={"owner": "Team:Platform"})).text
+    assert ("service:ci" in only, (await olivia.get("/console/inventory?owner=team:")).status_code) == (True, 404)
     await world.authority.disable("alice", cause="left")
     assert "Nobody in it is active" in (await olivia.get(team)).text
     assert "NHI1" in (await olivia.get("/console/teams")).text

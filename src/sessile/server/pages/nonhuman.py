@@ -28,7 +28,7 @@ async def inventory(
     owner, error = owner.strip().casefold(), ""
     try:
         found = await server.authority.inventory(owner=owner or None, after=after, limit=_ITEMS)
-    except NotFound:
+    except (NotFound, ValueError):
         found, error = Page([], None), TEXTS.audit.no_principal.format(name=owner)
     more = urlencode({"after": found.next, **({"owner": owner} if owner else {})}) if found.next else None
     return page(
