@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -12,11 +13,12 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from sessile import Authority, Issued
+from sessile import Authority, Conflict, Issued, NotFound, Policy, SessionKind
 from sessile.receipt import Receipt
 from sessile.server import Settings, create_app
 from sessile.stores.protocol import End
 from sessile.testing import ManualClock
+from tests.authority.asking import HOUR
 from tests.program import Program
 from tests.server.conftest import BROWSER, CHEAP, MINUTE, World, opened
 
@@ -137,40 +139,84 @@ DEATHS: dict[str, Ends] = {
     "deleted": lambda w, child, top: w.authority.delete("agent:a", cause="x"),
     "giver disabled": lambda w, child, top: w.authority.disable("alice", cause="x"),
     "epoch": lambda w, child, top: w.authority.end(End(uid=child.active.session.uid, cause="x")),
+    "replaced": lambda w, child, top: w.authority.begin("alice", replaces=top.active),
+    "found in the open": lambda w, child, top: w.authority.found_in_the_open(child.token, where="x", reporter="y"),
+    "giver contained": lambda w, child, top: w.authority.contain(principal="alice", cause="x"),
     "everyone": lambda w, child, top: w.authority.revoke(everyone=True, keys=True, cause="x"),
 }
 
 
+HOURS = 5
+"""How long the child lives."""
+
+
 async def expire(world: World, *_: Issued) -> None:
-    world.clock.advance(10 * MINUTE)
+    world.clock.advance(HOURS * HOUR)
+
+
+async def idle(world: World, *_: Issued) -> None:
+    world.clock.advance(2 * HOUR)
+
+
+async def make_room(world: World, child: Issued, top: Issued) -> None:
+    await world.authority.set_policy(Policy.aal1(version=9, max_sessions=1))
+    await world.authority.begin("alice")
+
+
+async def shorten(world: World, *_: Issued) -> None:
+    world.clock.advance(2 * MINUTE)
+    await world.authority.set_policy(Policy.aal1(version=9, overall=MINUTE, key_lifetime=MINUTE, idle=None))
+
+
+async def rotate_out(world: World, child: Issued, top: Issued) -> None:
+    """A use after the overlap: theft. Of a delegation there is no such thing; it ends with its parent."""
+    if child.active.session.kind is SessionKind.DELEGATED:
+        await world.authority.rotate(top.active)
+        await world.authority.revoke(session=top.active.session.id, cause="x")
+    else:
+        await world.authority.rotate_key(top.active, child.active.session.id, overlap=MINUTE)
+        world.clock.advance(2 * MINUTE)
+
+
+async def forget(world: World, child: Issued, top: Issued) -> None:
+    """So long over that nothing is left of it."""
+    await world.authority.revoke(session=child.active.session.id, cause="x")
+    world.clock.advance(HOURS * HOUR + 400 * 24 * HOUR)
+    await world.authority.store.sweep()
+
+
+LATER: dict[str, Ends] = {
+    "expired": expire, "idle": idle, "limit": make_room, "policy": shorten, "rotated out": rotate_out,
+    "forgotten": forget,
+}  # fmt: skip
 
 
 async def test_every_dead_token_introspects_to_the_same_bytes(tmp_path: Path) -> None:
     """RFC 7662, section 2.2: why it is dead is nobody's business there."""
     said: dict[str, bytes] = {}
-    for name, end in {**DEATHS, "expired": expire}.items():
-        for kind in ("delegated", "key"):
-            async with AsyncExitStack() as stack:
-                folder = tmp_path / f"{name} {kind}"
-                folder.mkdir()
-                world = await opened(folder, stack)
-                asker = await _asker(world)
-                await world.person("alice")
-                top = await world.authority.begin("alice")
-                if kind == "key":
-                    child = await world.authority.mint_key(
-                        top.active, owner="agent:a", scopes={"x"}, lifetime=10 * MINUTE
-                    )
-                else:
-                    child = await world.authority.delegate(top.active, to="agent:a", scopes={"x"}, lifetime=10 * MINUTE)
+    for name, end in {**DEATHS, **LATER}.items():
+        async with AsyncExitStack() as stack:
+            folder = tmp_path / name
+            folder.mkdir()
+            world = await opened(folder, stack)
+            asker = await _asker(world)
+            await world.person("alice")
+            top = await world.authority.begin("alice")
+            ask: dict[str, Any] = {"scopes": {"x"}, "lifetime": HOURS * HOUR}
+            key = await world.authority.mint_key(top.active, owner="agent:a", **ask)
+            delegated = await world.authority.delegate(top.active, to="agent:a", **ask)
+            for child in (key, delegated):
                 assert (await _ask(asker, child.token)).json()["active"] is True
-                await end(world, child, top)
+            for child in (key, delegated):
+                with contextlib.suppress(NotFound, Conflict):  # where it has ended both
+                    await end(world, child, top)
+            for child in (key, delegated):
                 answer = await _ask(await _asker(world), child.token)
                 assert answer.status_code == 200
-                said[f"{name}, {kind}"] = answer.content
+                said[f"{name}, {child.active.session.kind}"] = answer.content
     # By design an ordinary end of the giver leaves its keys alive.
     alive = {what for what, content in said.items() if b'"active":true' in content}
-    assert alive == {"the one above, key", "giver disabled, key"}
+    assert alive == {f"{what}, key" for what in ("the one above", "giver disabled", "replaced", "limit", "idle")}
     assert {content for what, content in said.items() if what not in alive} == {b'{"active":false}'}
 
 

@@ -13,7 +13,7 @@ from sessile.kernel.budget import Budget, Standing, spend
 from sessile.kernel.event import Actor
 from sessile.kernel.trace import Trace, TraceKind, merged
 from sessile.stores.memory_directory import MemoryDirectory
-from sessile.stores.noticing import KEPT, MOST_TRACES, OTHERS, Noticed, budget_event
+from sessile.stores.noticing import KEPT, MOST_TRACES, OTHERS, SHOWN_KEPT, Noticed, budget_event
 
 
 class MemoryNotices(MemoryDirectory):
@@ -34,7 +34,7 @@ class MemoryNotices(MemoryDirectory):
         """Whether it is the first of its sort."""
         if _key(trace) not in self._traces:
             same = [one for one in self._traces.values() if (one.subject, one.kind) == (trace.subject, trace.kind)]
-            if len(same) >= MOST_TRACES:
+            if len(same) >= MOST_TRACES and trace.kind is not TraceKind.SHOWN:
                 trace = msgspec.structs.replace(trace, what=OTHERS, how="")
         key = _key(trace)
         before = self._traces.get(key)
@@ -81,8 +81,12 @@ class MemoryNotices(MemoryDirectory):
         ]
 
     def _sweep_traces(self) -> None:
-        until = self._clock.now() - KEPT
-        self._traces = {key: one for key, one in self._traces.items() if one.last >= until}
+        now = self._clock.now()
+        self._traces = {
+            key: one
+            for key, one in self._traces.items()
+            if one.last >= now - (SHOWN_KEPT if one.kind is TraceKind.SHOWN else KEPT)
+        }
 
 
 def _key(trace: Trace) -> tuple[str, TraceKind, str, str, str]:

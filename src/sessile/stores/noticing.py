@@ -17,7 +17,9 @@ MOST_TRACES: Final = 1_000
 """So many traces of a kind are kept apart for one subject; all that come after are one, under `OTHERS`."""
 OTHERS: Final = "…"
 KEPT: Final = timedelta(days=100)
-"""How long after its last time a trace is kept: longer than keys live by the presets."""
+"""How long after its last time a trace is kept."""
+SHOWN_KEPT: Final = timedelta(days=3_653)
+"""That of who saw a secret is kept longer than anybody lets a key live, and each is kept apart."""
 
 
 class Noticed(msgspec.Struct, frozen=True):

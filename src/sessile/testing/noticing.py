@@ -11,7 +11,7 @@ from sessile.kernel.budget import Budget, minute_of
 from sessile.kernel.event import SYSTEM, Event, EventName
 from sessile.kernel.ids import new_id
 from sessile.kernel.trace import ALLOWED, Trace, TraceKind
-from sessile.stores.noticing import KEPT, MOST_TRACES, OTHERS, Noticed
+from sessile.stores.noticing import KEPT, MOST_TRACES, OTHERS, SHOWN_KEPT, Noticed
 from sessile.testing.world import MINUTE, SECOND, Node, World
 
 
@@ -73,6 +73,22 @@ class Noticing:
         world.clock.advance(KEPT)
         await world.store.sweep()
         assert [each.what for each in await world.store.traces(kind=TraceKind.TOUCH)] == ["path:new"]
+
+    async def test_who_saw_a_secret_is_kept_apart_and_for_long(self, world: World) -> None:
+        """NHI1-c: as long as anybody may let a key live, and however many somebody minted."""
+        now = world.clock.now()
+        saw = [
+            Trace(subject="prn_a", kind=TraceKind.SHOWN, what=f"ses_{n:04}", how="minted", first=now, last=now)
+            for n in range(MOST_TRACES + 1)
+        ]
+        await world.store.notice([Noticed(one) for one in saw])
+        world.clock.advance(2 * KEPT)
+        await world.store.sweep()
+        for one in (saw[0], saw[-1]):
+            assert len(await world.store.traces(kind=TraceKind.SHOWN, what=[one.what])) == 1
+        world.clock.advance(SHOWN_KEPT)
+        await world.store.sweep()
+        assert await world.store.traces(kind=TraceKind.SHOWN) == []
 
     async def test_budgets_are_set_and_spent(self, world: World) -> None:
         agent, other = [await world.person(name) for name in ("agent:a", "agent:b")]

@@ -14,7 +14,7 @@ from sessile.kernel.budget import Budget, Standing
 from sessile.kernel.budget import spend as spent
 from sessile.kernel.event import Actor
 from sessile.kernel.trace import Trace, TraceKind
-from sessile.stores.noticing import KEPT, MOST_TRACES, OTHERS, Noticed, budget_event
+from sessile.stores.noticing import KEPT, MOST_TRACES, OTHERS, SHOWN_KEPT, Noticed, budget_event
 from sessile.stores.sql.directory import MOST, find_principal
 from sessile.stores.sql.rows import datetime_of, instant, json_text
 from sessile.stores.sql.transaction import Db, Transaction
@@ -43,7 +43,7 @@ def add_trace(tx: Transaction, trace: Trace) -> bool:
     if _grown(tx, trace):
         return False
     kept = tx.rows("SELECT count(*) FROM trace WHERE subject = ? AND kind = ?", trace.subject, trace.kind.value)
-    if kept[0][0] >= MOST_TRACES:
+    if kept[0][0] >= MOST_TRACES and trace.kind is not TraceKind.SHOWN:
         trace = msgspec.structs.replace(trace, what=OTHERS, how="")
     added = tx.change(
         "INSERT INTO trace (subject, kind, what, how, decision, first, last, times) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -143,7 +143,8 @@ def _standing(row: tuple[Any, ...]) -> Standing:
 
 def sweep(tx: Transaction) -> None:
     """Delete old traces."""
-    tx.change("DELETE FROM trace WHERE last < ?", instant(tx.now - KEPT))
+    tx.change("DELETE FROM trace WHERE last < ? AND kind <> 'shown'", instant(tx.now - KEPT))
+    tx.change("DELETE FROM trace WHERE last < ?", instant(tx.now - SHOWN_KEPT))
 
 
 class SQLNotices(abc.ABC):
