@@ -19,7 +19,7 @@ from sessile.kernel.session import SessionKind, Tie
 from sessile.stores.protocol import End
 from sessile.testing.world import Holder, Node, World, at_home, new_digest
 
-RACES = 60
+RACES = 100
 """Of each kind, all at once: they share commits where a store groups them."""
 
 
