@@ -133,23 +133,31 @@ class Sentinel(Server):
 
 
 class Cluster:
-    """Primaries that share the slots in equal ranges; the first has the first. `replicas`: each has one."""
+    """Primaries that share the slots in equal ranges; the first has the first. `replicas`: each has so many. They are
+    behind the primaries in `servers`, first the first one of each."""
 
-    def __init__(self, binary: str, folder: Path, primaries: int = 3, *options: str, replicas: bool = False) -> None:
+    def __init__(self, binary: str, folder: Path, primaries: int = 3, *options: str, replicas: int = 0) -> None:
+        self.primaries = primaries
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *options)
         if "valkey" in Path(binary).name:
             options = ("--cluster-databases", str(DATABASES), *options)
         self.servers: list[Server] = []
         buses: list[str] = []
         try:
-            for number in range(2 * primaries if replicas else primaries):
+            for number in range((1 + replicas) * primaries):
                 # The usual bus port is 10,000 higher, which need not exist.
                 buses.append(str(free_port()))
                 folder_of = folder / f"server{number}"
                 self.servers.append(Server(binary, folder_of, *options, "--cluster-port", buses[-1]))
             self._ids = [server.ask("CLUSTER", "MYID").split("\r\n")[1] for server in self.servers]
             for number, server in enumerate(self.servers[primaries:]):
-                server.ask("CLUSTER", "MEET", "127.0.0.1", str(self.servers[number].port), buses[number])
+                server.ask(
+                    "CLUSTER",
+                    "MEET",
+                    "127.0.0.1",
+                    str(self.servers[number % primaries].port),
+                    buses[number % primaries],
+                )
             for number, server in enumerate(self.servers[:primaries]):
                 first, last = number * 16384 // primaries, (number + 1) * 16384 // primaries - 1
                 assert server.ask("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)).startswith("+OK")
@@ -157,7 +165,7 @@ class Cluster:
                 server.ask("CLUSTER", "MEET", "127.0.0.1", str(self.servers[0].port), buses[0])
             self.until_well()
             for number, server in enumerate(self.servers[primaries:]):
-                assert server.ask("CLUSTER", "REPLICATE", self._ids[number]).startswith("+OK")
+                assert server.ask("CLUSTER", "REPLICATE", self._ids[number % primaries]).startswith("+OK")
             for server in self.servers[primaries:]:
                 self._until(lambda: "master_link_status:up" in server.ask("INFO", "replication"))  # noqa: B023
         except BaseException:
@@ -170,7 +178,7 @@ class Cluster:
 
     def until_taken_over(self, number: int) -> None:
         """Return when the replica of that primary, which does not answer, is one itself."""
-        replica = self.servers[number + len(self.servers) // 2]
+        replica = self.servers[number + self.primaries]
         self._until(lambda: "role:master" in replica.ask("INFO", "replication"))
 
     @staticmethod
@@ -187,6 +195,17 @@ class Cluster:
     @property
     def url(self) -> str:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    def replace(self, number: int) -> None:
+        """The first replica of a primary takes its place, and the others follow it; the primary lives on, and hears of
+        nobody else any more: it goes on answering for its slots. Needs Valkey with `--enable-debug-command local`."""
+        old, new = self.servers[number], self.servers[number + self.primaries]
+        # Longer than the test: until then it takes itself for a part of the cluster.
+        assert old.ask("CONFIG", "SET", "cluster-node-timeout", "600000").startswith("+OK")
+        assert old.ask("DEBUG", "DROP-CLUSTER-PACKET-FILTER", "-2").startswith("+OK")
+        assert new.ask("CLUSTER", "FAILOVER", "TAKEOVER").startswith("+OK")
+        replicas = len(self.servers) // self.primaries - 2
+        self._until(lambda: new.ask("INFO", "replication").count("state=online") == replicas)
 
     def owner(self, partition: str) -> int:
         """Which of the servers says that it has the partition's slot."""
@@ -246,7 +265,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def cluster(binary: str, folder: Path, primaries: int = 3, *options: str, replicas: bool = False) -> Iterator[Cluster]:
+def cluster(binary: str, folder: Path, primaries: int = 3, *options: str, replicas: int = 0) -> Iterator[Cluster]:
     running = Cluster(binary, folder, primaries, *options, replicas=replicas)
     try:
         yield running

@@ -11,9 +11,10 @@ class Proxy:
     """Forwards to `host:port` or a Unix socket. `marker` tells one connection from the others by what is sent on it
     (`b"LISTEN"`, `b"TRACKING"`): the one that brings the invalidations."""
 
-    def __init__(self, upstream: tuple[str, int] | str, marker: bytes) -> None:
+    def __init__(self, upstream: tuple[str, int] | str, marker: bytes, at: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._upstream = upstream
         self._marker = marker
+        self._at = at
         self._pairs: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
         self._marked: set[asyncio.StreamWriter] = set()
         self._open = asyncio.Event()
@@ -22,7 +23,7 @@ class Proxy:
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[Proxy]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accept, *self._at)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
