@@ -292,6 +292,25 @@ async def test_several_and_each_with_a_fresh_proof_only(world: World) -> None:
         await world.passkeys.registration_options(fresh.active)
 
 
+@pytest.mark.requirement("63B-4 4.1.2.1-a")
+async def test_a_further_hardware_key_needs_the_one_that_is_there(world: World) -> None:
+    first, second, cloud = Authenticator(synced=False), Authenticator(synced=False), Authenticator(synced=True)
+    await world.enrolled(first)
+    await world.enrolled(cloud)  # from assurance 2, as strong as what is added
+    weaker = await world.sign_in(cloud)
+    assert weaker.active.session.assurance == 2
+    made = second.create(await world.passkeys.registration_options(weaker.active))
+    with pytest.raises(Refused) as refused:
+        await world.passkeys.register(weaker.active, made)
+    assert refused.value.denied.reason is Reason.ASSURANCE
+    strong = await world.sign_in(first)
+    added = await world.passkeys.register(
+        strong.active, second.create(await world.passkeys.registration_options(strong.active))
+    )
+    assert added.proves is Method.HARDWARE_KEY
+    assert (await world.sign_in(second)).active.session.assurance == 3
+
+
 @pytest.mark.requirement("63B-4 2.2.1-a", "ASVS V7.2.4")
 async def test_stepping_up_after_a_password(world: World) -> None:
     one = Authenticator()

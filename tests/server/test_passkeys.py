@@ -15,8 +15,10 @@ import pytest
 
 from sessile import Method, Policy
 from sessile.factors.recovery import CODES
+from sessile.factors.reset import operators_link
+from sessile.kernel.event import Actor
 from tests.factors.authenticator import Authenticator
-from tests.server.conftest import BROWSER, COOKIE, LAPTOP, MINUTE, PASSWORD, Client, World, is_problem, opened
+from tests.server.conftest import BROWSER, COOKIE, LAPTOP, MINUTE, NEW, PASSWORD, Client, World, is_problem, opened
 from tests.server.test_factors import FACTORS, SESSION, code, enrol, goes
 
 HERE = "https://localhost"
@@ -393,6 +395,31 @@ async def test_an_operator_takes_them_away_on_the_console(world: World) -> None:
     done = await olivia.submit("/console/principals/alice/reset-factors", cause="came in person")
     assert (done.status_code, "1 session ended" in done.text) == (200, True)
     assert "laptop" not in (await olivia.get("/console/principals/alice")).text
+
+
+# -- a forgotten password, where there are passkeys -----------------------------------------------------------------
+
+
+@pytest.mark.requirement("63B-4 4.2.2.2-a", "ASVS V6.4.3", "ASVS V6.4.4")
+async def test_whoever_has_passkeys_only_recovers_by_one_or_by_an_operator(world: World) -> None:
+    """A link is one proof: the other is a session that a passkey opened just now. Without either nobody gets in."""
+    await world.person("alice")
+    client, one = await world.signed_in("alice"), device()
+    await add(client, one)
+    reset, link = "/api/v1/password/reset", await operators_link(world.authority, "alice", by=Actor(name="test"))
+    body = {"link": link, "new": PASSWORD}
+    for asking in (await world.client(), await world.signed_in("alice")):  # nobody; by something that one knows
+        for more in ({}, {"code": "123456"}, {"code": "01234-56789-abcde-fghjk-mnpqr"}):
+            is_problem(await asking.post(reset, json={**body, **more}), 403)
+    known = await world.client()
+    assert (await by_passkey(known, one)).status_code == 201
+    assert (await known.post(reset, json=body)).status_code == 200
+    is_problem(await known.get(SESSION), 401, "revoked")
+    await world.server.factors.reset("alice", by=Actor(name="test"), cause="lost")
+    again = await operators_link(world.authority, "alice", by=Actor(name="test"))
+    assert (await (await world.client()).post(reset, json={"link": again, "new": NEW})).status_code == 200
+    refused = await by_passkey(await world.client(), one)
+    is_problem(refused, 401)
 
 
 # -- coming back after inactivity -----------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
-from sessile.errors import Conflict, SessileError
+from sessile.errors import Conflict, Refused, SessileError
 from sessile.factors.enrolled import Factor, Factors, Record, Stored
 from sessile.factors.throttle import SESSION
 from sessile.kernel.assurance import Method
@@ -167,7 +167,8 @@ class Passkeys:
         It is no proof of the person yet: the session stays as it is.
 
         Raises:
-            PasskeyUnusable. Refused: see `registration_options`. LimitExceeded. ValueError: the name is too long.
+            PasskeyUnusable. Refused: see `registration_options`; a further hardware key needs assurance 3 of whoever
+            has one. LimitExceeded. ValueError: the name is too long.
         """
         uid = await self._factors.may_change(active)
         held = [self._key(stored) for stored in await self._factors.stored(uid, Method.PASSKEY)]
@@ -190,9 +191,14 @@ class Passkeys:
             raise PasskeyUnusable("this passkey's key is of a kind that is not taken: use another authenticator")
         if any(key.credential == made.credential_id for key in held):
             raise PasskeyUnusable("this passkey is yours already")
+        synced = made.credential_device_type is CredentialDeviceType.MULTI_DEVICE
+        if not synced and any(not one.synced for one in held) and active.session.assurance < 3:
+            # Another as strong as the strongest that the person has takes a proof as strong (63B-4, 4.1.2.1).
+            denied = Denied(reason=Reason.ASSURANCE, session=active.session.id)
+            raise Refused("adding another such key needs a proof by the one that you have: step up with it", denied)
         key = Key(
             credential=made.credential_id, public=made.credential_public_key, handle=self._handle(uid, held),
-            synced=made.credential_device_type is CredentialDeviceType.MULTI_DEVICE, aaguid=made.aaguid,
+            synced=synced, aaguid=made.aaguid,
             transports=tuple(one.value for one in shown.response.transports or ())[:8],
         )  # fmt: skip
         try:
