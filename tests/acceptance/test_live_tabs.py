@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Route as PageRoute
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -23,6 +24,7 @@ from sessile.server import Settings, create_app
 from sessile.starlette import access, requires, sign_in
 from sessile.testing import ManualClock
 from tests.browser import launched
+from tests.factors.test_totp import code
 from tests.program import PERSON_PASSWORD, Program
 from tests.server.running import Running, running
 
@@ -111,12 +113,16 @@ async def test_a_server_that_is_started_again_is_found_again(sessile: Program, c
         port = server.url.rsplit(":", 1)[1]
         await listening(page)
         server.kill()
-    with sessile.started("serve", "--port", port):
+    with sessile.started("serve", "--port", port) as server:
         async with page.expect_response(lambda answer: answer.url.endswith("/session/events") and answer.ok):
             pass
         await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
-        sessile.ok("revoke", "--principal", "alice", "--cause", "laptop stolen")
-        await expect(page.get_by_role("status")).to_contain_text("laptop stolen")
+        await listening(page)
+        server.kill()
+    # What ends while nobody can be told is heard of as soon as somebody answers.
+    sessile.ok("revoke", "--principal", "alice", "--cause", "laptop stolen")
+    with sessile.started("serve", "--port", port):
+        await expect(page.get_by_role("status")).to_contain_text("laptop stolen", timeout=30_000)
 
 
 # -- what time does -------------------------------------------------------------------------------------------------
@@ -133,6 +139,15 @@ class Timed:
 
     def last_seen(self) -> object:
         return self.server.call(self.server.authority.session(self.session)).last_seen
+
+
+async def an_app(timed: Timed) -> str:
+    """The secret of an authenticator app that alice added in another session."""
+    state = timed.server.state
+    active = (await timed.server.authority.begin("alice", method="password")).active
+    made = await state.totp.enrol(active)
+    await state.totp.confirm(active, made.factor.id, code(made.secret, timed.clock.now()))
+    return made.secret
 
 
 @pytest.fixture
@@ -196,19 +211,58 @@ async def test_an_act_in_one_tab_takes_the_question_from_the_others(timed: Timed
     await expect(first.get_by_role("heading", name="Your sessions")).to_be_visible()
 
 
+async def stricter(authority: Authority) -> None:
+    policy = await authority.store.policy("default")
+    assert policy is not None
+    await authority.set_policy(msgspec.structs.replace(policy, assurance=2, version=policy.version + 1))
+
+
+async def test_nothing_stands_in_the_way_of_a_proof(timed: Timed) -> None:
+    """Whoever has no second factor yet can set one up, though every other tab asks for it."""
+    page = await timed.tab()
+    await page.goto(f"{local(timed.server.url)}/account/factors/totp")
+    other = await timed.tab()
+    await listening(other)
+    timed.server.call(stricter(timed.server.authority))
+    await expect(other.get_by_role("dialog")).to_contain_text("confirm it is you")
+    await page.get_by_role("button", name="Continue").click()
+    secret = (await page.locator("#secret").text_content() or "").replace(" ", "")
+    await page.get_by_label("Code", exact=True).fill(code(secret, timed.clock.now()))
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 async def test_a_stricter_policy_asks_the_open_tab_to_step_up(timed: Timed) -> None:
     page = await timed.tab()
+    await page.goto(f"{local(timed.server.url)}/account/waiting")
     await listening(page)
-    authority = timed.server.authority
-
-    async def stricter() -> None:
-        policy = await authority.store.policy("default")
-        assert policy is not None
-        await authority.set_policy(msgspec.structs.replace(policy, assurance=2, version=policy.version + 1))
-
-    timed.server.call(stricter())
+    timed.server.call(stricter(timed.server.authority))
     await expect(page.get_by_role("dialog")).to_contain_text("confirm it is you")
-    assert await page.get_by_role("dialog").get_by_role("link").get_attribute("href") == "/account/step-up"
+    # The person proves itself, and goes on where it was.
+    secret = timed.server.call(an_app(timed))
+    timed.clock.advance(MINUTE / 2)
+    await page.get_by_role("dialog").get_by_role("link", name="Confirm").click()
+    await page.get_by_label("Code of your authenticator app").fill(code(secret, timed.clock.now()))
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page).to_have_url(re.compile("/account/waiting$"))
+    await expect(page.get_by_role("heading", name="Waiting for you")).to_be_visible()
+    await listening(page)
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_a_tab_that_slept_asks_before_it_is_read(timed: Timed) -> None:
+    """A stream that says nothing more is not believed: whoever comes back to a tab sees what holds now."""
+
+    async def asleep(route: PageRoute) -> None:
+        await (route.continue_() if route.request.method == "HEAD" else route.abort())
+
+    await timed.context.route("**/session/events", asleep)
+    page = await timed.tab()
+    timed.server.call(timed.server.authority.revoke(principal="alice", cause="stolen"))
+    await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange', {bubbles: true}))")
+    await expect(page.get_by_label("User name")).to_be_visible()
 
 
 # -- any application ------------------------------------------------------------------------------------------------

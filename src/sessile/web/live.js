@@ -1,9 +1,9 @@
 // Sessile: every open tab of a session leaves when it ends. What it is given as data-…: docs/live-tabs.md
 (() => {
-  const script = document.currentScript, set = script.dataset, {session, login} = set, root = document.documentElement;
-  const at = name => new URL(name, script.src).href, name = at(session || '.');
+  const doc = document, script = doc.currentScript, set = script.dataset, {session, login} = set, root = doc.documentElement;
+  const at = name => new URL(name, script.src), name = at(session || '.');
   const sleep = ms => new Promise(done => setTimeout(done, ms)), now = Date.now;
-  const make = tag => document.createElement(tag);
+  const make = tag => doc.createElement(tag);
   let gone, quit, channel, leading, state, dialog, clock, checking;
 
   const ask = (signal, method) =>
@@ -19,7 +19,7 @@
     sessionStorage.sessile = now();
     gone = dispatchEvent(new Event('sessile:leave'));
     root.replaceChildren();
-    location.replace(login || document.URL.split('#')[0]);
+    location.replace(login || doc.URL.split('#')[0]);
   };
 
   const hear = said => {
@@ -36,21 +36,23 @@
 
   const warn = ({type, limit, until}) => {
     const idle = limit == 'idle', text = make('p'), act = make(idle ? 'button' : 'a');
-    const [say, label] = idle ? [set.idle || 'You will be signed out in {left}.', set.stay || 'Stay signed in']
-      : until ? [set.overall || 'This session ends in {left}.', set.again || 'Sign in again']
-      : [set.prove || 'Confirm it is you to go on.', set.confirm || 'Confirm'];
+    const [say, label] = idle ? [set.idle || 'You are signed out in {left}.', set.stay || 'Stay signed in']
+      : until ? [set.overall || 'It ends in {left}.', set.again || 'Sign in']
+      : [set.prove || 'Confirm it is you.', set.confirm || 'Confirm'];
     const count = () => {
       const left = Math.max(0, (until - now()) / 1e3 | 0);
       text.textContent = say.replace('{left}', (left / 60 | 0) + ':' + ('0' + left % 60).slice(-2));
       if (until && !left) check(clearInterval(clock));
     };
+    if (idle) act.onclick = extend;
+    else act.href = set.stepUp || '/account/step-up';
+    // Whoever is where one proves oneself needs no telling, and nothing in the way.
+    if (act.pathname == location.pathname) return;
     dialog = make('dialog');
     dialog.className = 'sessile-live';
     dialog.ariaLabel = act.textContent = label;
-    if (idle) act.onclick = extend;
-    else act.href = set.stepUp || '/account/step-up';
     dialog.append(text, act);
-    document.body.append(dialog);
+    doc.body.append(dialog);
     dialog.showModal();
     if (until) clock = setInterval(count, 1e3);
     count();
@@ -113,6 +115,6 @@
     channel.close();
   });
   addEventListener('pageshow', ({persisted}) => persisted && !gone && check(start()));
-  addEventListener('visibilitychange', () => document.hidden || check());
+  addEventListener('visibilitychange', () => doc.hidden || check());
   start();
 })();

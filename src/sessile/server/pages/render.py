@@ -46,6 +46,9 @@ def page(
     """
     server = server_of(request)
     here: Access | None = request.scope.get("sessile")
+    if active is not None:
+        # Here one proves oneself: open tabs say nothing over it.
+        context.setdefault("proving", request.scope["path"])
     active = active or (None if here is None else here.active)
     if active is not None and active.session.principal is not None:
         context.setdefault("person", {"name": active.session.principal, "operator": OPERATOR in active.session.scopes})
