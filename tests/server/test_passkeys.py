@@ -18,7 +18,19 @@ from sessile.factors.recovery import CODES
 from sessile.factors.reset import operators_link
 from sessile.kernel.event import Actor
 from tests.factors.authenticator import Authenticator
-from tests.server.conftest import BROWSER, COOKIE, LAPTOP, MINUTE, NEW, PASSWORD, Client, World, is_problem, opened
+from tests.server.conftest import (
+    BROWSER,
+    COOKIE,
+    FORM_TOKEN,
+    LAPTOP,
+    MINUTE,
+    NEW,
+    PASSWORD,
+    Client,
+    World,
+    is_problem,
+    opened,
+)
 from tests.server.test_factors import FACTORS, SESSION, code, enrol, goes
 
 HERE = "https://localhost"
@@ -265,6 +277,7 @@ async def test_a_passkey_is_added_renamed_and_removed_on_the_pages(world: World)
     assert "my laptop" not in (await here.get(factor[0])).text
 
 
+@pytest.mark.requirement("ASVS V7.4.3")
 async def test_recovery_codes_are_shown_once_and_used_on_the_pages(world: World) -> None:
     await world.person("alice", password=True)
     client = await strong(world, headers=BROWSER)
@@ -297,6 +310,9 @@ async def test_recovery_codes_are_shown_once_and_used_on_the_pages(world: World)
     assert 'href="/account/factors/totp"' in done.text
     assert (await lost.get("/account/factors/totp")).status_code == 200
     assert (await client.submit("/account/step-up", recovery_code=codes[4])).status_code == 422
+    (token,) = FORM_TOKEN.findall(done.text[done.text.index("/account/sessions/end-others") :])[:1]
+    goes(await lost.post("/account/sessions/end-others", data={"form_token": token}), "/account")
+    assert ((await client.get(SESSION)).status_code, (await lost.get(SESSION)).status_code) == (401, 200)
 
 
 @pytest.mark.requirement("ASVS V6.3.3", "63B-4 2.2.2-b")

@@ -98,6 +98,10 @@ class RecoveryCodes:
     replaced: str = "The code you used counts no more. This one takes its place: write it down. It is shown this once."
     code: str = "Recovery code"
     code_hint: str = "One of the codes that you kept. Capitals, spaces and dashes do not matter."
+    stolen: str = (
+        "Was something of yours lost or stolen? Once you have kept what is above, end your other sessions too."
+    )
+    end_others: str = "Sign out all my other sessions"
     wrong: str = "This code is wrong, or was used already. Try another of your codes."
     file_head: str = "Recovery codes of {name}, made {when}. Each counts once."
 
