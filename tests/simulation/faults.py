@@ -15,10 +15,11 @@ from sessile.near import Entry, NearCache, Reading
 from sessile.stores.protocol import End
 from sessile.testing.simulator import Parts
 from sessile.testing.simulator.connection import Connection, Link
-from sessile.testing.simulator.engine import Acknowledged, Behind, Engine
+from sessile.testing.simulator.engine import Acknowledged, Behind, Engine, Partition
 from sessile.testing.simulator.loop import MS
 from sessile.testing.simulator.node import Node, Process, SimulatedChecks, SimulatedStore
 from sessile.testing.simulator.revoking import MARGIN, Revocation
+from sessile.testing.simulator.standbys import Standby, SyncEngine
 from sessile.testing.simulator.world import Held, World
 from sessile.trust import Delta, Facts, Mark, went_back
 
@@ -139,6 +140,49 @@ class KnowsNoHeads(Follower):
 class BelievesAnyPrimary(Engine):
     def pinged(self, connection: Connection, answer: Callable[[Facts], None]) -> None:
         answer(self.facts(connection.partition, connection.name))
+
+
+class PingsWithoutAWrite(SyncEngine):
+    """A question that is no commit waits for no standby."""
+
+    def pinged(self, connection: Connection, answer: Callable[[Facts], None]) -> None:
+        answer(self.facts(connection.partition, connection.name))
+
+
+class CommitsAlone(SyncEngine):
+    """As with `synchronous_commit = local`."""
+
+    def _replicated(self, visible: Callable[[], None]) -> None:
+        self._backed(lambda: None)
+        visible()
+
+
+class AcknowledgesBeforeItsDisk(Standby):
+    """As with `synchronous_commit = remote_write`, and a standby's machine that loses its power."""
+
+    def flush_time(self) -> int:
+        return self._random.randrange(500 * MS)
+
+    def _arrived(self, primary: Engine, version: int, image: dict[str, Partition]) -> None:
+        super()._arrived(primary, version, image)
+        if self.primary is primary:
+            super().acknowledge(primary, version)
+
+    def acknowledge(self, primary: Engine, version: int) -> None:
+        """It has long done so."""
+
+
+class ReadsAStandby(SimulatedStore):
+    """Every other read goes to a replica, which passes for its primary."""
+
+    async def read(self, digest: bytes) -> Snapshot | None:
+        world = self._node.world
+        standbys = [one for one in world.engines[-1].replicas or () if one.image]
+        if self._node.random.random() < 0.5 and standbys:
+            part = self._node.random.choice(standbys).image[world.partition_of(digest)]
+            await self._node.sleep(0.001)
+            return await part.data.read(digest)
+        return await super().read(digest)
 
 
 class LooksWithoutAMajority(Connection):
@@ -313,7 +357,7 @@ class SaysYesAfterANo(SimulatedChecks):
 
 
 LATE, BACK, FALSE = "late accept", "came back", "false denial"
-ENGINE, QUORUM, SLOTS, CALM = ("engine",), ("quorum",), ("slots",), ("calm",)
+ENGINE, QUORUM, STANDBYS, SLOTS, CALM = ("engine",), ("quorum",), ("standbys",), ("slots",), ("calm",)
 
 
 def _fault(name: str, repair: str, broken: str = LATE, **parts: Any) -> Fault:
@@ -337,6 +381,19 @@ FAULTS = (
     _fault("an isolated old primary", "2", engine=BelievesAnyPrimary, kinds=QUORUM),
     _fault("strict reads without a majority", "2", node=node(follower=ReadsWithoutAMajority), kinds=QUORUM),
     _fault("a new primary looked at without a majority", "2", node=node(link=LooksTooEarly), kinds=QUORUM),
+    _fault("a ping that is not a write", "2", primary=PingsWithoutAWrite, kinds=STANDBYS),
+    _fault("a commit that waits for no standby", "2", primary=CommitsAlone, kinds=STANDBYS),
+    _fault(
+        "a standby that acknowledges before its disk has it",
+        "2",
+        FALSE,
+        standby=AcknowledgesBeforeItsDisk,
+        kinds=STANDBYS,
+    ),
+    _fault("a standby that is read", "2", node=node(store=ReadsAStandby), kinds=STANDBYS),
+    _fault(
+        "standbys and strict reads without a majority", "2", node=node(follower=ReadsWithoutAMajority), kinds=STANDBYS
+    ),
     _fault("a moved slot", "7", node=node(link=PingsWithoutAKey), kinds=SLOTS),
     _fault("a lost slot whose entries stay", "7", node=node(near=DropsNothing), kinds=SLOTS),
     _fault("a slot that moved away and back", "7", gapless=False, kinds=SLOTS),

@@ -60,8 +60,8 @@ class TestTheyAreWorthSomething:
     def test_all_that_can_go_wrong_does(self) -> None:
         happens = {action.name for seed in range(500) for action in draw(seed).actions}
         assert happens == {
-            "check", "revoke", "sign_in", "stop", "cut", "swap", "part", "part_nodes", "fork", "restart",
-            "change_delta", "failover", "move",
+            "check", "revoke", "sign_in", "stop", "cut", "swap", "part", "part_nodes", "part_standby", "fork",
+            "restart", "change_delta", "failover", "move",
         }  # fmt: skip
 
     def test_the_same_seed_is_the_same_run(self) -> None:

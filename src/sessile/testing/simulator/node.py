@@ -4,7 +4,7 @@ stopped for a while or forked. What stands between them and the engine is `Simul
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from sessile.checks import Checks
 from sessile.errors import SessileError, StoreUnavailable
 from sessile.follow import Follower
 from sessile.kernel.decide import Active, Denied, Snapshot
+from sessile.kernel.event import Event
 from sessile.near import Entry, NearCache
 from sessile.testing.simulator.connection import Link
 from sessile.testing.simulator.engine import Engine, Read
@@ -218,6 +219,13 @@ class SimulatedStore:
         node.heard(partition, answer.identity, answer.mark)
         return answer.snapshot
 
+    async def events(self, **_: object) -> Sequence[Event]:
+        """There is no record here: why a token that is over was refused is told from the session itself."""
+        return ()
+
+    async def record(self, event: Event) -> None:
+        """There is no record here."""
+
     async def confirm(self, digest: bytes) -> None:
         """No token is rotated by age here."""
 
@@ -265,7 +273,7 @@ class Node(Process):
                     self.near,
                     quorum=world.quorum,
                     whole=f"t:{partition}" if len(world.partitions) > 1 else None,
-                    gapless=world.parts.gapless and len(world.partitions) > 1,
+                    gapless=world.parts.gapless and (len(world.partitions) > 1 or world.standbys),
                 ),
             )
             for partition in world.partitions

@@ -74,7 +74,7 @@ class Oracle:
 
     def _lives(self, held: Held) -> bool:
         """Whether it lives now; then it did when the check began: nothing that is over comes back."""
-        for engine in self._world.engines:
+        for engine in reversed(self._world.engines):  # the latest primary before one that it took the place of
             if engine.holds(held.partition):
                 snapshot = run_now(engine.partitions[held.partition].data.read(held.digest))
                 return snapshot is not None and decide(snapshot, snapshot.now) is None

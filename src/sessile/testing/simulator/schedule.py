@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sessile.testing.simulator.loop import MS
 
-KINDS = ("calm", "engine", "engine", "quorum", "slots")
+KINDS = ("calm", "engine", "engine", "quorum", "standbys", "slots")
 
 
 class Action(NamedTuple):
@@ -34,7 +34,7 @@ def draw(seed: int, kinds: tuple[str, ...] = ()) -> Schedule:
     random = Random(f"schedule {seed}")  # noqa: S311 - chance that can be repeated
     kind = random.choice(kinds or KINDS)
     delta = random.choice((200, 500)) * MS
-    beside = kind == "quorum" or random.random() < 0.5
+    beside = kind == "quorum" or (kind != "standbys" and random.random() < 0.5)
     length = 5_000 * MS if kind == "calm" else 5 * delta + 400 * MS
     actions = _ordinary(random, length)
     revocations = [action.at for action in actions if action.name == "revoke"]
@@ -86,6 +86,8 @@ def _trouble(random: Random, kind: str, delta: int, revocations: list[int]) -> l
     names = ["stop", "part", "cut", "swap", "fork"]
     if kind == "engine":
         names += random.choice((["restart", "restart"], ["change_delta"], []))
+    if kind == "standbys":
+        names += ["part_standby", "part_standby"]
     for _ in range(random.choice((1, 2, 3))):
         tight = random.random() < 0.4  # between a revocation's call and its acknowledgement
         near = random.randrange(6 * MS) if tight else random.randrange(-delta, delta // 2)
@@ -95,6 +97,7 @@ def _trouble(random: Random, kind: str, delta: int, revocations: list[int]) -> l
         args: tuple[Any, ...] = {
             "stop": (random.choice((-1, 0, 1, 2)), duration),
             "part": (random.choice((-1, 0, 1, 2)), random.randrange(2), duration),
+            "part_standby": (random.randrange(2), duration),
             "cut": (random.randrange(3),),
             "swap": (random.randrange(3),),
             "fork": (random.randrange(3),),
@@ -106,7 +109,7 @@ def _trouble(random: Random, kind: str, delta: int, revocations: list[int]) -> l
             actions.append(Action(at + random.randrange(25 * MS, 100 * MS), "swap", args))
     if kind == "engine" and random.random() < 0.15:
         actions += _relapse(random, delta, random.choice(revocations) + delta + delta // 5)
-    if kind == "quorum":
+    if kind in ("quorum", "standbys"):
         at = max(200 * MS, random.choice(revocations) + random.randrange(-2 * delta, delta // 2))
         lag, demote = random.randrange(2 * delta), random.randrange(delta, 6 * delta)
         actions.append(Action(at, "failover", (random.getrandbits(6), lag, demote)))

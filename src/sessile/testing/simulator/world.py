@@ -14,7 +14,7 @@ from sessile.kernel.assurance import Method
 from sessile.kernel.event import SYSTEM
 from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
-from sessile.kernel.principal import Principal, Status, kind_of, new_epoch
+from sessile.kernel.principal import Principal, PrincipalKind, Status, kind_of, new_epoch
 from sessile.kernel.session import SessionKind, Tie
 from sessile.kernel.token import TokenKind, digest, new_token
 from sessile.stores.protocol import End
@@ -24,6 +24,7 @@ from sessile.testing.simulator.network import Network
 from sessile.testing.simulator.node import Node, Process
 from sessile.testing.simulator.oracle import Oracle
 from sessile.testing.simulator.revoking import DRIFT, Revocation, change
+from sessile.testing.simulator.standbys import Standby, SyncEngine
 
 PEOPLE = ("alice", "bob")
 IDLE = timedelta(seconds=60)
@@ -50,6 +51,8 @@ class Parts(msgspec.Struct, frozen=True):
 
     node: type[Node] = Node
     engine: type[Engine] = Engine
+    primary: type[SyncEngine] = SyncEngine
+    standby: type[Standby] = Standby
     revocation: type[Revocation] = Revocation
     change: Callable[[World, Process, int], Coroutine[Any, Any, None]] = change
     fenced: bool = True
@@ -66,7 +69,8 @@ class World:
         self.loop = loop
         self.parts = parts
         self.calm = kind == "calm"
-        self.quorum = kind == "quorum"
+        self.standbys = kind == "standbys"
+        self.quorum = kind == "quorum" or self.standbys
         self.delta = delta
         self.network = Network(loop, calm=self.calm)
         self.random = loop.random("world")
@@ -91,13 +95,13 @@ class World:
 
     def _engines(self) -> list[Engine]:
         parts = {name: self._partition(name) for name in self.partitions}
-        engines = [
-            self.parts.engine(self.loop, f"e{i + 1}", {name: part}) for i, (name, part) in enumerate(parts.items())
-        ]
+        made = self.parts.primary if self.standbys else self.parts.engine
+        engines = [made(self.loop, f"e{i + 1}", {name: part}) for i, (name, part) in enumerate(parts.items())]
         for engine in engines:
             engine.restart(engine.partitions)
         if self.quorum:
-            replicas = [Replica(self.loop, name, self.network.up) for name in ("r1", "r2")]
+            kind = self.parts.standby if self.standbys else Replica
+            replicas = [kind(self.loop, name, self.network.up) for name in ("r1", "r2")]
             for replica in replicas:
                 replica.follow(engines[0])
             engines[0].replicas = replicas
@@ -107,11 +111,19 @@ class World:
         part = Partition(self.clock, self.delta)
         data = part.data
         run_now(data.set_policy(Policy.aal2(idle=IDLE), SYSTEM))
+        owner = f"prn_{PEOPLE[0][-5:]:0>26}"
         for who in (*PEOPLE, "agent:a"):
             uid = f"prn_{who[-5:]:0>26}"
             run_now(
                 data.register(
-                    Principal(uid=uid, name=who, kind=kind_of(who), created=self.clock.now(), epoch=new_epoch()),
+                    Principal(
+                        uid=uid,
+                        name=who,
+                        kind=kind_of(who),
+                        created=self.clock.now(),
+                        epoch=new_epoch(),
+                        owner=owner if kind_of(who) is not PrincipalKind.HUMAN else None,
+                    ),
                     SYSTEM,
                 )
             )
@@ -227,6 +239,12 @@ class World:
         self.loop.say("network", f"parts {process.name} and {engine.name} for {duration // MS} ms")
         self.network.part(process.name, engine.name, duration)
 
+    def part_standby(self, which: int, duration: int) -> None:
+        """One that confirms nothing, and falls behind."""
+        name = f"r{which + 1}"
+        self.loop.say("network", f"parts {name} and {self.engines[0].name} for {duration // MS} ms")
+        self.network.part(name, self.engines[0].name, duration)
+
     def part_nodes(self, engine: int, duration: int) -> None:
         """Every node from an engine, which the command line still reaches."""
         for node in range(len(self.nodes)):
@@ -259,6 +277,9 @@ class World:
         old = self.engines[0]
         if len(self.engines) > 1 or old.replicas is None:
             return
+        if self.standbys:
+            self._promote(old, isolate, lag, demote)
+            return
         self.went_back = True
         promoted, other = old.replicas
         new = self.parts.engine(self.loop, "e2", promoted.promote())
@@ -266,11 +287,8 @@ class World:
         new.replicas = [other, former]
         new.restart(new.partitions)
         self.engines.append(new)
-        names = [*(n.name for n in self.nodes), "cli", "r2"]
-        cut_off = [name for i, name in enumerate(names) if isolate >> i & 1]
-        self.loop.say(new.name, f"is made primary; {old.name} is cut off from {cut_off}")
-        for name in cut_off:
-            self.network.part(name, old.name, demote)
+        self._cut_off(old, [*(n.name for n in self.nodes), "cli", "r2"], isolate, demote)
+        self.loop.say(new.name, "is made primary")
 
         def turn() -> None:
             other.follow(new)
@@ -283,6 +301,35 @@ class World:
 
         self.loop.after(lag, turn)
         self.loop.after(max(demote, lag), demoted)
+
+    def _cut_off(self, old: Engine, names: list[str], mask: int, duration: int) -> None:
+        cut_off = [name for i, name in enumerate(names) if mask >> i & 1]
+        self.loop.say(old.name, f"is cut off from {cut_off}")
+        for name in cut_off:
+            self.network.part(name, old.name, duration)
+
+    def _promote(self, old: Engine, isolate: int, lag: int, demote: int) -> None:
+        """As a failover manager does: no standby hears of the old primary any more, which lives on; the one that has
+        most is made primary; later the other one follows it, and at last the old one."""
+        standbys = [one for one in old.replicas or () if isinstance(one, Standby)]
+        self._cut_off(old, ["r1", "r2", *(n.name for n in self.nodes), "cli"], 0b11 | isolate << 2, lag + demote)
+        former = self.parts.standby(self.loop, old.name, self.network.up)
+
+        def promoted() -> None:
+            best, other = sorted(standbys, key=lambda one: one.version, reverse=True)
+            new = self.parts.primary(self.loop, "e2", best.promote())
+            new.replicas = [other, former]
+            new.restart(new.partitions)
+            self.engines.append(new)
+            self.loop.say(new.name, f"is made primary with what {best.name} has")
+            self.loop.after(demote // 2, other.follow, new)
+            self.loop.after(demote, demoted, new)
+
+        def demoted(new: Engine) -> None:
+            old.primary = False
+            former.follow(new)
+
+        self.loop.after(lag // 4, promoted)
 
     def move(self, partition: int) -> None:
         """A partition moves to the other engine."""
