@@ -20,8 +20,9 @@ from playwright.async_api import BrowserContext, CDPSession, Page, expect
 
 from sessile import Policy
 from sessile.server import Settings, create_app
+from sessile.server.wording import TEXTS
 from sessile.testing import ManualClock
-from tests.server.conftest import CHEAP, MINUTE, PASSWORD
+from tests.server.conftest import CHEAP, MINUTE, NEW, PASSWORD
 from tests.server.running import Running, running
 
 
@@ -214,4 +215,35 @@ async def test_where_a_second_factor_is_demanded_name_password_and_factor_are_ju
     await expect(page.get_by_label("User name")).to_have_value("alice")
     await first_step(PASSWORD)
     await page.get_by_role("button", name="Use a passkey").click()
+    await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
+
+
+@pytest.mark.requirement("ASVS V6.2.6", "ASVS V6.2.7")
+async def test_passwords_can_be_pasted_and_kept_by_a_manager(site: Site, context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.goto(f"{site.url}/login")
+
+    async def paste(into: str, what: str) -> None:
+        """By the keyboard, from a field that shows it."""
+        await page.evaluate("document.body.prepend(Object.assign(document.createElement('input'), {id: 'from'}))")
+        source = page.locator("#from")
+        await source.fill(what)
+        await source.press("Control+a")
+        await source.press("Control+x")
+        await page.evaluate("document.getElementById('from').remove()")
+        field = page.get_by_label(into, exact=True)
+        assert await field.get_attribute("type") == "password"
+        assert await field.get_attribute("autocomplete") in ("current-password", "new-password")
+        await field.focus()
+        await field.press("Control+v")
+        await expect(field).to_have_value(what)
+
+    await page.get_by_label("User name").fill("alice")
+    await paste("Password", PASSWORD)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
+    await page.goto(f"{site.url}/account/password")
+    for field, what in ((TEXTS.password.current, PASSWORD), (TEXTS.password.new, NEW), (TEXTS.password.again, NEW)):
+        await paste(field, what)
+    await page.get_by_role("button", name=TEXTS.password.submit).click()
     await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
