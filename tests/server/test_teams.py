@@ -37,7 +37,11 @@ async def test_teams_are_made_and_changed_by_forms(world: World) -> None:
     assert "/console/teams/team%3Aplatform" in (await olivia.get("/console/inventory")).text
     only = (await olivia.get("/console/inventory", params={"owner": "Team:Platform"})).text
     assert ("service:ci" in only, (await olivia.get("/console/inventory?owner=team:")).status_code) == (True, 404)
-    await world.authority.disable("alice", cause="left")
+    disable = "/console/principals/alice/disable"
+    assert "Nobody else answers for service:ci." in (await olivia.get(disable)).text
+    receipt = (await olivia.submit(disable, cause="left")).text
+    assert "Nobody answers for these now" in receipt
+    assert "/console/principals/service%3Aci/change" in receipt
     assert "Nobody in it is active" in (await olivia.get(team)).text
     assert "NHI1" in (await olivia.get("/console/teams")).text
 

@@ -197,8 +197,8 @@ def say_receipt(cli: Cli, receipt: Receipt, subject: str) -> None:
         cli.say("End one with: sessile sessions revoke ID")
     if receipt.answers_for:
         cli.say()
-        cli.say(clean(f"Answers for: {' '.join(receipt.answers_for)}"))
-        cli.say(f"Let somebody else do so with: sessile user handover {subject} --to NAME")
+        cli.say(clean(f"Nobody answers now for: {' '.join(receipt.answers_for)}"))
+        cli.say(f"Give each another owner with: sessile user change {receipt.answers_for[0]} --owner NAME")
     if receipt.erased is not None:
         say_erased(cli, receipt.erased)
 

@@ -33,6 +33,7 @@ PRINCIPALS: Final = 25
 """Rows of a page; each costs a look at its sessions."""
 ROOTS: Final = 20
 _COUNTED: Final = 1000
+_NAMED: Final = 20
 MAX_CAUSE: Final = 200
 SPANS: Final = {
     "hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7), "month": timedelta(days=30),
@@ -133,12 +134,14 @@ async def _disable(server: Server, id: str) -> Act:
     name = principal.name
     given = await server.authority.store.sessions(giver=principal.uid, limit=_COUNTED)
     stays = _listed(one for one in given if one.parent is None)
+    alone = [one.name for one in await server.authority.owned_alone(principal.uid)]
     return _of_principal(
         name, "disable", TEXTS.confirm.disable, TEXTS.confirm.disable_submit,
         [
             *await _ends_of(server, name),
             TEXTS.confirm.stays_out,
             *([TEXTS.confirm.keeps.format(list=stays)] if stays else []),
+            *([TEXTS.owned.alone.format(list=TEXTS.listing(alone[:_NAMED]))] if alone else []),
         ],
         lambda by, cause: server.authority.disable(name, cause=cause, by=by), fresh=True,
     )  # fmt: skip
