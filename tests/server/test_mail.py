@@ -17,19 +17,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sessile import Client as Device
-from sessile import Method
+from sessile import Method, Policy
 from sessile.clock import SystemClock
 from sessile.factors.addresses import Address
+from sessile.factors.two_steps import LIFETIME
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.server import Settings
 from sessile.server.courier import LATE
 from sessile.server.mail import MailFailed, compose, send
-from sessile.server.notices import ABSENCE, KEPT, MANY_FAILURES
+from sessile.server.notices import ABSENCE, KEPT, MANY_FAILURES, ONCE
 from sessile.server.settings import Mail
 from sessile.server.texts_mail import MAILS
 from sessile.stores.mail import FIRST_RETRY
+from tests.factors.test_totp import code
 from tests.mail import LINK, Post, post, text
 from tests.server.conftest import LAPTOP, MINUTE, NEW, PASSWORD, Client, World, opened
+from tests.server.test_factors import enrol
 from tests.server.test_recovery import CONTACT, FORM, ORIGIN, Mailed, mailed, settings, smtp
 
 __all__ = ["mailed", "smtp"]  # fixtures
@@ -160,6 +163,41 @@ async def test_a_sign_in_after_many_failures_or_a_long_absence_is_told_once(mail
     assert set(LINK.findall(said)) == {f"{ORIGIN}/forgot", f"{ORIGIN}/account"}
     mailed.clock.advance(10 * MINUTE)
     assert await told(stranger, *wrong, PASSWORD) == [("alice@example.org", "Signed in after failed tries")]
+
+
+@pytest.mark.requirement("ASVS V6.3.5")
+async def test_a_right_password_that_nobody_goes_on_with_is_told(mailed: Mailed) -> None:
+    """Once it is sure that nobody does; and what is told by itself is not told twice."""
+    await mailed.alice()
+    secret = await enrol(mailed, await mailed.signed_in("alice"))
+    await mailed.authority.set_policy(Policy.aal2(version=2, assurance=2))
+    await mailed.round()
+    mailed.post.mails.clear()
+    left = [("alice@example.org", "Your password was given, and no second factor")]
+
+    async def told(*codes: str) -> list[tuple[str, str]]:
+        client = await mailed.client(headers={"User-Agent": "curl/8.5.0"})
+        begun = await client.post("/api/v1/session", json={"username": "alice", "password": PASSWORD})
+        assert begun.json()["kind"] == "pre_session"
+        for shown in codes:
+            await client.post("/api/v1/session/step-up", json={"method": "totp", "code": shown})
+        await mailed.round()
+        early = mailed.post.subjects()
+        mailed.clock.advance(LIFETIME)
+        await mailed.round()
+        late = mailed.post.subjects()[len(early) :]
+        mailed.post.mails.clear()
+        assert not (codes and late)
+        return early or late
+
+    assert await told() == left
+    assert await told() == [], "once an hour"
+    mailed.clock.advance(ONCE)
+    assert await told(code(secret, mailed.clock.now())) == [("alice@example.org", "New sign-in")]
+    assert await told("000000") == [("alice@example.org", "A wrong code for your second factor")]
+    mailed.clock.advance(ONCE)
+    assert await told() == left
+    assert await mailed.authority.store.waiting_mails() == 0
 
 
 @pytest.mark.requirement("63B-4 5.3-a")

@@ -15,6 +15,7 @@ from sessile.errors import NotFound
 from sessile.factors.addresses import Addresses
 from sessile.factors.links import LIVES, Purpose
 from sessile.factors.reset import Reset
+from sessile.factors.two_steps import LIFETIME
 from sessile.kernel.assurance import Method
 from sessile.kernel.event import Event, EventName
 from sessile.kernel.ids import new_id
@@ -35,6 +36,7 @@ ONCE: Final = timedelta(hours=1)
 _SECOND: Final = {Method.TOTP.value, "totp_used", Method.RECOVERY_CODE.value, Method.PASSKEY.value}
 """Causes of a failed sign-in after a right password."""
 _LOOKED_AT: Final = 50
+_MOST_LOOKED_AT: Final = 500
 MANY_FAILURES: Final = 5
 """A sign-in that succeeds after so many that failed is told."""
 ABSENCE: Final = timedelta(days=90)
@@ -78,7 +80,12 @@ class Notices:
             about = await self._addresses.get(event.uid, str(event.details.get("id")))
             if about is not None and (event.name is EventName.ADDRESS_ADDED or about.confirmed is not None):
                 to = [*((id, address) for id, address in to if id != about.id), (about.id, about.address)]
-        return [Mail(id=new_id("eml"), seq=event.seq, uid=event.uid, address=address, until=until) for _, address in to]
+        # Whether a sign-in is gone on with is known once its second step cannot be taken any more.
+        due = event.at + LIFETIME if event.name is EventName.SIGN_IN_PENDING else None
+        return [
+            Mail(id=new_id("eml"), seq=event.seq, uid=event.uid, address=address, until=until, due=due)
+            for _, address in to
+        ]
 
     async def queued(self, events: Sequence[Event]) -> None:
         """They were queued: an address that was removed is needed no more."""
@@ -91,6 +98,8 @@ class Notices:
             return True
         if event.name is EventName.SESSION_BEGUN:
             return await self._remarkable(event) is not None
+        if event.name is EventName.SIGN_IN_PENDING:
+            return True
         if event.name not in MAILS.notices:
             return False
         if event.name is EventName.DEVICE_ADDED:
@@ -112,6 +121,8 @@ class Notices:
 
     async def _remarkable(self, event: Event) -> Notice | None:
         """What a sign-in is told as, if it succeeded after many failures or after a long absence (ASVS V6.3.5)."""
+        if event.name is EventName.SIGN_IN_PENDING:
+            return MAILS.left
         if event.name is not EventName.SESSION_BEGUN or event.details.get("kind") != SessionKind.BROWSER:
             return None
         names = [*_SUCCESSES, EventName.SIGN_IN_FAILED]
@@ -123,6 +134,23 @@ class Notices:
         last = next((one.at for one in before if one.name in _SUCCESSES), principal and principal.created)
         return MAILS.after_absence if last and event.at and event.at - last >= ABSENCE else None
 
+    async def _is_left(self, event: Event) -> bool:
+        """Whether a right password was followed by neither a sign-in nor a wrong code, which is told by itself; and
+        this is the first such one for `ONCE`."""
+        names = [EventName.SIGN_IN_PENDING, EventName.SESSION_BEGUN, EventName.SIGN_IN_FAILED]
+        since = None if event.at is None else event.at - ONCE
+        found = await self._store.events(uid=event.uid, names=names, since=since, limit=_MOST_LOOKED_AT)
+
+        def left(pending: Event) -> bool:
+            return not any(
+                one.seq > pending.seq and one.by.client == pending.by.client
+                and (one.name is EventName.SESSION_BEGUN or (one.name is EventName.SIGN_IN_FAILED and _counts(one)))
+                for one in found
+            )  # fmt: skip
+
+        pending = [one for one in found if one.name is EventName.SIGN_IN_PENDING and one.seq <= event.seq]
+        return left(event) and not any(left(one) for one in pending if one.seq < event.seq)
+
     async def text(self, mail: Mail) -> tuple[str, str] | None:
         """The subject and the text of a mail; None: there is nothing to say any more."""
         found = await self._store.events(after=mail.seq - 1, limit=1)
@@ -130,6 +158,8 @@ class Notices:
         if not found or found[0].seq != mail.seq or principal is None or principal.status is Status.DELETED:
             return None
         event, words = found[0], MAILS
+        if event.name is EventName.SIGN_IN_PENDING and not await self._is_left(event):
+            return None
         place = {"host": urlsplit(self._origin).hostname or "", "where": self._where(event), "when": _when(event)}
         try:
             if event.name is EventName.RECOVERY_REQUESTED:

@@ -102,6 +102,10 @@ class Mails:
         "Signed in after failed tries",
         "Somebody signed in to your account {where}, after several tries that failed.",
     )
+    left: Notice = Notice(
+        "Your password was given, and no second factor",
+        "Somebody gave your password {where}, and did not show your second factor after that. Nobody was let in.",
+    )
     after_absence: Notice = Notice(
         "Signed in after a long time",
         "Somebody signed in to your account {where}. Nobody had for months.",

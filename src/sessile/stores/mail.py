@@ -31,6 +31,8 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     until: datetime
     """From when on it is of no use to anybody."""
+    due: datetime | None = None
+    """Not before that; None: at once. It is said when it is queued, and not when it is taken up."""
     attempts: int = 0
     """How often somebody took it up."""
 
@@ -53,8 +55,8 @@ class Mails(Protocol):
         """How far a reader of the audit record has come; None: it has not begun."""
 
     async def queue_mails(self, name: str, after: int | None, to: int, mails: Sequence[Mail]) -> bool:
-        """Move the cursor from `after` to `to` and queue the mails, due now. False, and nothing changed, if it is not
-        at `after`: of several at once, one is told so."""
+        """Move the cursor from `after` to `to` and queue the mails, due as they say. False, and nothing changed, if it
+        is not at `after`: of several at once, one is told so."""
 
     async def take_mails(self, limit: int) -> Sequence[Mail]:
         """Take up what is due, the oldest first: it is due again after `retry_after`, and until then nobody else's.

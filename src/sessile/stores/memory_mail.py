@@ -33,7 +33,9 @@ class MemoryMails(MemoryDirectory):
         if self._cursors.get(name) != after:
             return False
         self._cursors[name] = to
-        self._mails |= {mail.id: (self._clock.now(), mail) for mail in mails}
+        self._mails |= {
+            mail.id: (mail.due or self._clock.now(), msgspec.structs.replace(mail, due=None)) for mail in mails
+        }
         return True
 
     async def take_mails(self, limit: int) -> Sequence[Mail]:

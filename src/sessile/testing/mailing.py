@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from sessile.kernel.event import Event, EventName
 from sessile.kernel.ids import new_id
 from sessile.stores.mail import FIRST_RETRY, LONGEST_RETRY, Mail, retry_after
@@ -58,6 +60,14 @@ class Mailing:
         assert list(await world.store.take_mails(10)) == []
         assert await world.store.waiting_mails() == 0
         assert await world.happened(uid="prn_alice") == ["mail.undelivered"]
+
+    async def test_a_mail_waits_for_its_time(self, world: World) -> None:
+        later = mail(world)
+        due = world.clock.now() + FIRST_RETRY
+        assert await world.store.queue_mails("mail", None, 1, [msgspec.structs.replace(later, due=due)])
+        assert (await world.store.waiting_mails(), await world.store.take_mails(5)) == (1, [])
+        world.clock.advance(FIRST_RETRY)
+        assert [one.id for one in await world.store.take_mails(5)] == [later.id]
 
     async def test_the_oldest_mails_go_first(self, world: World) -> None:
         queued = []

@@ -46,8 +46,8 @@ def queue(tx: Transaction, name: str, after: int | None, to: int, mails: Sequenc
         tx.insert(
             "mail",
             {
-                "id": mail.id, "seq": mail.seq, "uid": mail.uid, "address": mail.address, "due": instant(tx.now),
-                "until": instant(mail.until), "attempts": mail.attempts,
+                "id": mail.id, "seq": mail.seq, "uid": mail.uid, "address": mail.address,
+                "due": instant(mail.due or tx.now), "until": instant(mail.until), "attempts": mail.attempts,
             },
         )  # fmt: skip
     return True
