@@ -142,9 +142,7 @@ async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[
             if isinstance(engine.server, engines.Postgres):
                 lines += _crowd(await engines.postgres_crowd(engine.server, every, many, turns))
             elif engine.server is not None:
-                lines += _crowd(
-                    await engines.redis_crowd(engine, engine.server, *((500, 200) if quick else (5_000, 2_000)), turns)
-                )
+                lines += _crowd(await engines.redis_crowd(engine, engine.server, every, many, turns))
     return tables, lines, missing
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from bench.checks import checks, sessions
 from bench.rounds import WALL, Figure, measure
-from sessile import Authority, Policy
+from sessile import Authority, Issued, Policy
 from sessile.cli.measuring import round_trip
 from tests.engines import Postgres, new_postgres
 from tests.engines_redis import Server as RedisServer
@@ -296,28 +296,83 @@ async def postgres_crowd(server: Postgres, every: int, many: int, rounds: int) -
     return await measure_crowd("PostgreSQL", url, every, many, rounds, size, load, run)
 
 
+_COPIES = """
+local tag, id, uid, first, count, strangers = unpack(ARGV)
+local row, ttl = redis.call('GET', tag .. id), redis.call('PTTL', tag .. id)
+local principal = redis.call('GET', tag .. uid)
+local all = tonumber(redis.call('ZSCORE', tag .. 'all', id))
+local keep = tonumber(redis.call('ZSCORE', tag .. 'keep:browser', id))
+for i = tonumber(first), first + count - 1 do
+  local name = string.sub(id, 1, 5) .. string.format('%026d', i)
+  local whose, copy = uid, string.gsub(row, id, name)
+  if strangers == '1' then
+    whose = string.sub(uid, 1, 4) .. string.format('%026d', math.floor(i / 11))
+    copy = string.gsub(copy, uid, whose)
+    if i % 11 == 0 then redis.call('SET', tag .. whose, (string.gsub(principal, uid, whose))) end
+  end
+  redis.call('SET', tag .. name, copy, 'PX', ttl)
+  redis.call('SET', tag .. 't' .. string.format('%032d', i), name, 'PX', ttl)
+  redis.call('ZADD', tag .. 'of:' .. whose, all + i, name)
+  redis.call('ZADD', tag .. 'all', all + i, name)
+  redis.call('ZADD', tag .. 'keep:browser', keep + i, name)
+end
+"""
+"""Copies of a session, with all its keys. In one partition, which is harsher than in 32."""
+_AT_ONCE = 2_000
+
+
 async def redis_crowd(engine: Engine, server: RedisServer, every: int, many: int, rounds: int) -> Crowd:
-    """There is no SQL to load with: sessions are begun, a part of a million."""
+    """As `measure_crowd`, in a database of its own: loaded by a script of the engine's."""
     crowd = Crowd(engine.name, every, many)
+    url, directory = f"{engine.url}/1", (engine.directory or "").replace("accounts.db", "crowd.db")
 
     def size() -> int:
         return int(next(line for line in server.ask("INFO", "memory").split() if line.startswith("used_memory:"))[12:])
 
-    async with _opened(engine.url, directory=engine.directory) as authority:
-        names = ["crowd-many"] * many + ["crowd-few"] * FEW
-        names += [f"crowd-{n // 11}" for n in range(every - len(names))]
-        for name in dict.fromkeys(names):
-            await authority.register(name)
+    def load(seed: Issued, first: int, rows: int, strangers: bool) -> None:
+        session = seed.active.session
+        tag = f"{{s:{session.partition}}}"
+        for start in range(first, first + rows, _AT_ONCE):
+            count = min(_AT_ONCE, first + rows - start)
+            said = server.ask(
+                "EVAL", _COPIES, "0", tag, session.id, session.uid or "", str(start), str(count),
+                "1" if strangers else "0", database=1,
+            )  # fmt: skip
+            if said.startswith("-"):
+                raise RuntimeError(said)
+
+    async with _opened(url, directory=directory) as authority:
+        seeds = {who: await authority.begin(who, method="password") for who in ("few", "many", "crowd")}
         before = size()
-        for first in range(0, every, 64):
-            await asyncio.gather(*[authority.begin(name) for name in names[first : first + 64]])
+        await asyncio.to_thread(load, seeds["many"], 0, many - 1, False)
+        await asyncio.to_thread(load, seeds["few"], many, FEW - 1, False)
+        await asyncio.to_thread(load, seeds["crowd"], many + FEW, every - many - FEW - 1, True)
         crowd.bytes_each = (size() - before) / every
+        alive = {who: _principal(server, issued) for who, issued in seeds.items()}
         for _ in range(rounds):
-            for name, took in (("crowd-few", crowd.few_seconds), ("crowd-many", crowd.many_seconds)):
+            for who, took in (("few", crowd.few_seconds), ("many", crowd.many_seconds)):
+                key, row = alive[who]
+                server.ask("SET", key, row, database=1)
                 began = time.perf_counter()
-                await authority.revoke(principal=name, cause="bench", wait=False)
+                receipt = await authority.revoke(principal=who, cause="bench", wait=False)
                 took.append(time.perf_counter() - began)
+                if not receipt.sessions:
+                    raise RuntimeError("nothing was alive")
+        for who in ("few", "many"):
+            if await authority.check(seeds[who].token):
+                raise RuntimeError("accepted after its principal was revoked")
+        if not await authority.check(seeds["crowd"].token):
+            raise RuntimeError("denied")
+    server.ask("FLUSHDB", "ASYNC", database=1)
     return crowd
+
+
+def _principal(server: RedisServer, issued: Issued) -> tuple[str, bytes]:
+    """Key and row of the principal in the engine, with the epoch that its sessions have."""
+    session = issued.active.session
+    key = f"{{s:{session.partition}}}{session.uid}"
+    said = server.ask("GET", key, database=1, decode="latin-1").encode("latin-1")
+    return key, said.partition(b"\r\n")[2][:-2]
 
 
 def _changed(number: str, strangers: bool) -> dict[str, str]:

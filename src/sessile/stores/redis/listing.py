@@ -33,6 +33,8 @@ async def below(reach: Reach, partition: str, session_id: str, limit: int) -> li
             rows = await reach.look(partition, asking("s", some))
             stored = [(one, rows.stored(one)) for one in some]
             level += [one for one, row in stored if row is not None and row.session.parent is not None]
+            if len(found) + len(level) > limit:
+                break
         found += level
     return found
 
