@@ -36,7 +36,7 @@ from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.kernel.trace import shown
 from sessile.near import NearCache
 from sessile.stores.containing import aside, before, cut_of, ending_of, widened
-from sessile.stores.memory_directory import page
+from sessile.stores.memory_directory import page, place
 from sessile.stores.memory_erasing import deletion, erased_containment, erased_event, erased_events, erased_session
 from sessile.stores.memory_leases import MemoryLeases
 from sessile.stores.memory_mail import MemoryMails
@@ -433,7 +433,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryO
             if giver is not None:
                 found = [s for s in found if s.lineage and s.lineage[0].uid == giver]
         tree = root is not None
-        shown = {_place(s, tree): one for s in found if (one := self._info(s, now)).live or ended}
+        shown = {place(s, tree): one for s in found if (one := self._info(s, now)).live or ended}
         return page(shown, after, limit, newest_first=not tree)
 
     async def handed_out(
@@ -442,7 +442,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryO
         now = self._clock.now()
         found = page(
             {
-                _place(s, True): s
+                place(s, True): s
                 for s in self._sessions.values()
                 if (s.id == root if root is not None else s.uid == uid)
                 or any(link.session == root if root is not None else link.uid == uid for link in s.lineage)
@@ -494,8 +494,3 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryO
                 counts[f"sessions_{session.kind}"] += 1
         counts |= {"principals": len(self._names), "events": len(self._events), "journal": self._mark}
         return counts | self._count_leases()
-
-
-def _place(session: Session, tree: bool) -> str:
-    depth = len(session.lineage) if tree else ""
-    return f"{depth} {session.created:%Y%m%d%H%M%S%f} {session.id}"

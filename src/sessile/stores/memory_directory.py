@@ -15,7 +15,7 @@ from sessile.kernel.event import Actor, Event, EventName, described_event, regis
 from sessile.kernel.issue import Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind, Status, new_epoch, ownerless
-from sessile.kernel.session import SessionKind
+from sessile.kernel.session import Session, SessionKind
 from sessile.kernel.team import Team, is_team
 from sessile.kernel.tries import Exhausted, Limit, Tries, count, succeeded
 from sessile.near import NearCache
@@ -256,3 +256,9 @@ def page(found: Mapping[str, T], after: str | None, limit: int, *, newest_first:
         keys = [key for key in keys if (key < after if newest_first else key > after)]
     more = len(keys) > limit
     return Page([found[key] for key in keys[:limit]], keys[limit - 1] if more else None)
+
+
+def place(session: Session, tree: bool) -> str:
+    """Where a session comes in a list: by when it began; in a tree, givers first."""
+    depth = len(session.lineage) if tree else ""
+    return f"{depth} {session.created:%Y%m%d%H%M%S%f} {session.id}"
