@@ -44,6 +44,8 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 logger = logging.getLogger("sessile")
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_UNREAD = 100
+"""Requests in a row whose session data nobody looked at, after which it is read no more before anybody does."""
 _MISSING = Denied(reason=Reason.MISSING)
 _MALFORMED = Denied(reason=Reason.MALFORMED)
 
@@ -88,6 +90,10 @@ class SessileMiddleware:
         self._opened = False
         self._peek = authority.peek
         self._local = authority.store.local
+        self._ahead = {False: not self._local, True: False}
+        """Whether session data is read before the application runs, of browsers and of bearers: not where it has never
+        looked at any."""
+        self._unread = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -119,7 +125,7 @@ class SessileMiddleware:
             active = self._peek(token, touch=touch)
             result = active if active is not None else await self._check(token, scope, touch)
         access = self._access(scope, token, result, bearer)
-        if not self._local and not bearer:
+        if self._ahead[bearer]:
             access = await self._loaded(access, scope, token, bearer)
         answer = Answer(access, self.cookie, send)
         try:
@@ -135,6 +141,8 @@ class SessileMiddleware:
             if not answer.cut:
                 raise
         finally:
+            if not self._local:
+                self._learn(access)
             if not answer.plain:
                 answer.stop()
         if not answer.plain and answer.cut:
@@ -157,6 +165,15 @@ class SessileMiddleware:
             except SessileError:
                 return self._access(scope, token, Denied(reason=Reason.UNAVAILABLE), bearer)
         return access
+
+    def _learn(self, access: Access) -> None:
+        """Whether this application looks at session data. Once is enough; so many requests without are, too."""
+        if access.data.used:
+            self._ahead[access.bearer] = True
+            self._unread = self._unread if access.bearer else _UNREAD + 1
+        elif not access.bearer and self._unread < _UNREAD and access.live is not None:
+            self._unread += 1
+            self._ahead[False] = self._unread < _UNREAD
 
     def _token(self, headers: dict[bytes, bytes]) -> tuple[Token | None, Denied, bool]:
         """The token that counts, what to say without one, and whether it came as a bearer token."""
@@ -207,9 +224,13 @@ class SessileMiddleware:
         # No act of a person: scripts open sockets, and open them again.
         result = denied if token is None else await self._check(token, scope, bearer)
         access = self._access(scope, token, result, bearer)
-        if not self._local and not bearer:
+        if self._ahead[bearer]:
             access = await self._loaded(access, scope, token, bearer)
-        await Socket(access, scope, receive, send).run(self.app)
+        try:
+            await Socket(access, scope, receive, send).run(self.app)
+        finally:
+            if not self._local:
+                self._learn(access)
 
     # -- life -----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import msgspec
 
 from sessile.checks import make_active, run_now
 from sessile.clock import Clock, SystemClock
-from sessile.data import SessionData, encode
+from sessile.data import SessionData, encode, read_at_once
 from sessile.ending import Ending
 from sessile.errors import Conflict, LimitExceeded, NotFound, Refused, refused
 from sessile.hooks import Telling
@@ -69,6 +69,7 @@ class Authority(Ending, Working, Telling):
         super().__init__(open_url(url, clock=clock, create=create, directory=directory), NearCache(capacity), clock)
         Telling.__init__(self)
         self._seed = policy
+        self._another = lambda: open_url(url, clock=clock, create=False, directory=directory)
         self._opening = asyncio.Lock()
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -323,8 +324,12 @@ class Authority(Ending, Working, Telling):
     # -- application data ---------------------------------------------------------------------------------------
 
     def session_data(self, active: Active) -> SessionData:
-        """The session's data as a dict of JSON values, read when first used. Only for a local store."""
-        return SessionData(lambda: run_now(self.store.read_data(active.session.id)))
+        """The session's data as a dict of JSON values, read when first used: from a remote store with the loop standing
+        still, so `await data.load(store, session_id)` before."""
+        session_id = active.session.id
+        if self.store.local:
+            return SessionData(lambda: run_now(self.store.read_data(session_id)))
+        return SessionData(lambda: read_at_once(self._another, session_id))
 
     @contextlib.asynccontextmanager
     async def data(self, active: Active, type: type[T]) -> AsyncIterator[T]:

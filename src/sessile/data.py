@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
-from sessile.errors import Conflict, LimitExceeded
+from sessile.errors import Conflict, LimitExceeded, StoreUnavailable
+from sessile.near import NearCache
+from sessile.stores.limits import CONNECT_SECONDS
 from sessile.stores.protocol import Store
 
 MAX_DATA_BYTES = 64 * 1024
@@ -32,7 +36,7 @@ class SessionData(MutableMapping[str, Any]):
 
     What changed is merged key by key when it is saved, so that two requests of one session that set different
     keys both get their way; of two that set the same key the later one does. With a local store it is read
-    when first used; otherwise the middleware reads it before the application runs.
+    when first used; otherwise the middleware reads it before the application runs, where that has ever looked at it.
     """
 
     __slots__ = ("_before", "_load", "_now", "_version")
@@ -116,6 +120,29 @@ class SessionData(MutableMapping[str, Any]):
             version = read
             values = {k: v for k, v in (_decode(data) | changes).items() if k not in gone}
         raise Conflict("too many requests of this session write its data at once; try again")
+
+
+def read_at_once(another: Callable[[], Store], session_id: str) -> tuple[int, bytes]:
+    """What a remote store holds, without await: by a store of its own, in a thread of its own, while the caller's loop
+    stands still. For what happens once in a process's life.
+
+    Raises:
+        StoreUnavailable: it does not answer in time.
+    """
+
+    async def read() -> tuple[int, bytes]:
+        store = another()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await store.open(NearCache(1))
+                return await store.read_data(session_id)
+        except TimeoutError:
+            raise StoreUnavailable("the store does not answer") from None
+        finally:
+            await store.close()
+
+    with ThreadPoolExecutor(1, "sessile-data") as thread:
+        return thread.submit(asyncio.run, read()).result()
 
 
 def _decode(data: bytes) -> dict[str, Any]:
