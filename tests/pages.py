@@ -6,15 +6,17 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, BrowserContext, Page
 
 NOBODY, PERSON, OPERATOR = "", "alice", "olga"
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 # Chromium says of itself that it is headless; pages show what a person's browser is.
 FIREFOX = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:145.0) Gecko/20100101 Firefox/145.0"
 
@@ -26,6 +28,12 @@ class Seen:
     name: str
     who: str
     path: str
+    fill: Mapping[str, str] = field(default_factory=dict)
+    """What is typed into its fields, by name."""
+    press: str = ""
+    """The button that is pressed then, as a CSS selector: it is the next page that is looked at."""
+    visitor: str = ""
+    """Who signs in elsewhere before."""
 
 
 PAGES = (
@@ -71,6 +79,10 @@ PAGES = (
     Seen("contain-principal", OPERATOR, "/console/principals/alice/contain"),
     Seen("containments", OPERATOR, "/console/containments"),
     Seen("containment", OPERATOR, "/console/containments/{containment}"),
+    Seen("login-wrong", NOBODY, "/login", {"username": "alice", "password": "not hers"}, ".primary"),
+    Seen("totp-picture", PERSON, "/account/factors/totp", press="main .primary"),
+    Seen("disable-why", OPERATOR, "/console/principals/alice/disable", {"cause": " "}, "main .danger"),
+    Seen("receipt", OPERATOR, "/console/principals/carol/revoke", {"cause": "tablet lost"}, "main .danger", "carol"),
 )
 
 
@@ -84,6 +96,12 @@ def demo() -> Iterator[dict[str, Any]]:
             yield json.loads(process.stdout.readline())
         finally:
             process.send_signal(signal.SIGINT)
+
+
+async def faults(tab: Page) -> list[str]:
+    """What axe finds wrong with a page."""
+    results = await Axe().run(tab, options=RULES)
+    return [f"{one['id']}, {one['nodes'][0]['html'][:120]}" for one in results.response["violations"]]
 
 
 async def sign_in(page: Page, world: dict[str, Any], name: str) -> None:
@@ -103,13 +121,32 @@ class Tour:
         self._options = {"user_agent": FIREFOX, "locale": "en-GB", **options}
         self._contexts: dict[str, BrowserContext] = {}
         self._known: dict[str, str] = {}
+        self.policies: dict[str, str] = {}
+        """The Content-Security-Policy that each page came with."""
 
     async def page(self, seen: Seen, said: list[str] | None = None) -> Page:
         """A tab that shows the page. `said`: takes what its console says."""
+        if seen.visitor:
+            elsewhere = await self._browser.new_context(**self._options)
+            await sign_in(await elsewhere.new_page(), self._world, seen.visitor)
+            await elsewhere.close()
         tab = await (await self._context(seen.who)).new_page()
         if said is not None:
             tab.on("console", lambda message: said.append(message.text))
-        await tab.goto(self._world["url"] + seen.path.format_map(self._known))
+        answer = await tab.goto(self._world["url"] + seen.path.format_map(self._known))
+        for name, value in seen.fill.items():
+            await tab.fill(f"[name={name}]", value)
+        if seen.press:
+            # The page that answers has no event of its own to wait for: the one before is marked, and goes.
+            await tab.evaluate("window.before = true")
+            async with tab.expect_response(
+                lambda one: one.request.is_navigation_request() and one.status != 303
+            ) as came:
+                await tab.click(seen.press)
+            answer = await came.value
+            await tab.wait_for_function("!window.before && document.readyState == 'complete'")
+        assert answer is not None
+        self.policies[seen.name] = answer.headers.get("content-security-policy", "")
         return tab
 
     async def _context(self, who: str) -> BrowserContext:
@@ -131,7 +168,7 @@ class Tour:
                     method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)})).json();
                 const sessions = (await ask("/principals/alice/sessions")).items;
                 const giver = new Set((await ask("/principals/agent:deploy/sessions")).items.map((one) => one.parent));
-                const session = (sessions.find((one) => giver.has(one.id)) ?? sessions[0]).id;
+                const session = (sessions.find((one) => giver.has(one.id)) ?? sessions[0])?.id ?? "";
                 const cause = "laptop stolen";
                 const report = (await ask("/events?limit=100")).items.find((one) => one.details.containment);
                 const containment = report ? report.details.containment

@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from fastapi.routing import APIRoute
 from playwright.async_api import Browser, Page, expect
 
 from sessile.server import pages
-from tests.pages import OPERATOR, PAGES, demo, sign_in, tour
+from tests.pages import OPERATOR, PAGES, demo, faults, sign_in, tour
 
 NO_PICTURE = {
     # They ask for a step before, or are another page's form: the browser is led elsewhere.
     "/", "/console/audit/export", "/reset/{secret}", "/confirm/{secret}", "/account/factors/totp/{id}",
 }  # fmt: skip
-RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +40,10 @@ async def test_axe_finds_nothing_and_nothing_is_blocked(browser: Browser, world:
             assert not await tab.evaluate("document.documentElement.scrollWidth > innerWidth"), (
                 f"{seen.name} is too wide"
             )
-            results = await Axe().run(tab, options=RULES)
-            found += [
-                f"{seen.name}: {one['id']}, {one['nodes'][0]['html'][:120]}" for one in results.response["violations"]
-            ]
+            found += [f"{seen.name}: {fault}" for fault in await faults(tab)]
+            policy = dict(one.split(" ", 1) for one in going.policies[seen.name].split("; "))
+            assert (policy["default-src"], policy["script-src"]) == ("'none'", "'self'"), seen.name
+            assert "unsafe" not in str(policy), seen.name
             await tab.close()
     assert not found, "\n".join(found)
 
@@ -111,3 +109,41 @@ async def test_the_operators_journey_by_keyboard_alone(browser: Browser, world: 
     await expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"\d sessions and 1 delegation ended"))
     await expect(page.get_by_role("status")).to_contain_text("Closed.")
     await context.close()
+
+
+A4 = {"width": 680, "height": 1000}
+"""What is left of it within margins, in CSS pixels."""
+
+
+@pytest.mark.parametrize(("name", "pages"), [("receipt", 1), ("containment", 2)])
+async def test_what_goes_into_a_file_prints(browser: Browser, world: dict[str, Any], name: str, pages: int) -> None:
+    """Without what only a screen can do, and with what is folded away there."""
+    async with tour(browser, world, viewport=A4) as going:
+        await (await going.page(next(one for one in PAGES if one.name == "console"))).close()
+        tab = await going.page(next(one for one in PAGES if one.name == name))
+        await tab.emulate_media(media="print")
+        shown = await tab.evaluate(
+            """() => [...document.querySelectorAll("nav, .button, button, input, summary, footer")]
+                .filter((one) => one.checkVisibility()).map((one) => one.outerHTML.slice(0, 80))"""
+        )
+        assert not shown
+        assert await tab.evaluate("[...document.querySelectorAll('td, dd, h1')].every((one) => one.checkVisibility())")
+        assert not await tab.evaluate("document.documentElement.scrollWidth > innerWidth")
+        paper = await tab.pdf(prefer_css_page_size=False, format="A4")
+        assert len(re.findall(rb"/Type\s*/Page\b", paper)) <= pages
+
+
+async def test_a_page_that_is_looked_at_keeps_itself_up_to_date(browser: Browser, world: dict[str, Any]) -> None:
+    """Without an act of whoever looks, whose session goes idle all the same."""
+    async with tour(browser, world) as going:
+        page = await going.page(next(one for one in PAGES if one.name == "console"))
+        await page.clock.install()
+        await page.goto(f"{world['url']}/console/principals/bob")
+        sessions = page.get_by_role("link", name=re.compile("^Revoke .*, ses_"))
+        before = await sessions.count()
+        elsewhere = await browser.new_context()
+        await sign_in(await elsewhere.new_page(), world, "bob")
+        await elsewhere.close()
+        async with page.expect_request(lambda one: one.headers.get("sessile-activity") == "none"):
+            await page.clock.run_for(10_000)
+        await expect(sessions).to_have_count(before + 1)

@@ -25,6 +25,7 @@ from sessile.starlette import access, requires, sign_in
 from sessile.testing import ManualClock
 from tests.browser import launched
 from tests.factors.test_totp import code
+from tests.pages import faults
 from tests.program import PERSON_PASSWORD, Program
 from tests.server.running import Running, running
 
@@ -239,6 +240,7 @@ async def test_a_stricter_policy_asks_the_open_tab_to_step_up(timed: Timed) -> N
     await listening(page)
     timed.server.call(stricter(timed.server.authority))
     await expect(page.get_by_role("dialog")).to_contain_text("confirm it is you")
+    assert not await faults(page)
     # The person proves itself, and goes on where it was.
     secret = timed.server.call(an_app(timed))
     timed.clock.advance(MINUTE / 2)
