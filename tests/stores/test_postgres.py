@@ -38,6 +38,7 @@ from sessile.stores.postgres.address import is_majority, parse
 from sessile.stores.protocol import End
 from tests.conftest import need
 from tests.engines import Postgres, free_port, new_postgres
+from tests.stores.changing import delta_while_nodes_run
 
 # ruff: noqa: ASYNC110 - what is waited for is the engine's, and sets no event
 
@@ -461,17 +462,16 @@ class Deaf:
         return id(back) in self._seen
 
 
-async def test_delta_is_changed_for_all_nodes(url: str) -> None:
+@pytest.mark.parametrize("milliseconds", [100, 900])
+async def test_the_delay_is_changed_while_nodes_run(url: str, milliseconds: int) -> None:
+    """Review 4."""
+    to = timedelta(milliseconds=milliseconds)
     async with opened(url) as one, opened(url) as other:
         assert store(one).delta == store(other).delta == timedelta(milliseconds=500)
-        issued = await one.begin("alice", method="password")
-        for milliseconds in (50, 200):
-            await store(one).change_delta(timedelta(milliseconds=milliseconds))
-            async with asyncio.timeout(5):
-                while store(other).delta != timedelta(milliseconds=milliseconds):
-                    await asyncio.sleep(0.01)
-            receipt = await one.revoke(session=issued.active.session.id, cause="x")
-            assert receipt.effective - receipt.at >= timedelta(milliseconds=milliseconds)
+        await delta_while_nodes_run(one, other, store(one).change_delta, to)
+        await trusted(other)
+        assert store(other).delta == to
+        assert store(other).follower.trust.deadline - other.clock.elapsed() <= milliseconds * 1_000_000
         with pytest.raises(ValueError, match="between"):
             await store(one).change_delta(timedelta(0))
 

@@ -31,6 +31,7 @@ from sessile.stores.redis.servers import Servers
 from sessile.stores.redis.wire import Wire
 from tests.engines import Postgres
 from tests.engines_redis import Server, binaries, binary, server, valkey_binary
+from tests.stores.changing import delta_while_nodes_run
 
 pytestmark = pytest.mark.anyio
 
@@ -517,36 +518,9 @@ async def test_disks_that_cannot_be_waited_for_are_refused(engine: Server, tmp_p
 async def test_the_delay_is_changed_while_nodes_run(
     one: Authority, two: Authority, milliseconds: int, make: Callable[[], Authority]
 ) -> None:
-    """Review 4: smaller or larger, no check says yes after a revocation returned, before, meanwhile and after."""
+    """Review 4."""
     to = timedelta(milliseconds=milliseconds)
-    late = 0
-    over: set[str] = set()
-
-    async def check_on(issued: Issued) -> None:
-        nonlocal late
-        while True:
-            before = issued.active.session.id in over
-            found = await two.check(issued.token, touch=False)
-            late += bool(found) and before
-            if not found and before:
-                return
-            await asyncio.sleep(0.002)
-
-    async def revoke(issued: Issued, after: float) -> timedelta:
-        await asyncio.sleep(after)
-        receipt = await one.revoke(session=issued.active.session.id, cause="test")
-        over.add(issued.active.session.id)
-        return receipt.effective - receipt.at
-
-    held = [await one.begin(f"person-{number}") for number in range(24)]
-    changing = asyncio.create_task(store_of(one).change_delta(to))
-    waited = await asyncio.gather(
-        *[revoke(issued, 0.06 * number) for number, issued in enumerate(held)], *map(check_on, held)
-    )
-    await changing
-    assert late == 0
-    assert min(one for one in waited if one is not None) >= min(to, timedelta(milliseconds=500))
-    assert await revoke(await one.begin("alice"), 0) >= to
+    await delta_while_nodes_run(one, two, store_of(one).change_delta, to)
     assert store_of(two).delta == to
     follower = next(iter(store_of(two)._following.followers.values()))  # type: ignore[union-attr]
     await trusted(two)
