@@ -1,4 +1,7 @@
-"""How long the remote stores wait, how often they try again, and how many connections they open: one place."""
+"""How long the remote stores wait, how often they try again, and how many connections they open: one place.
+
+How often nodes ping, and when they connect again, is the protocol's: `sessile.follow`; a revoker's patience `settle`'s.
+"""
 
 from __future__ import annotations
 
@@ -34,3 +37,21 @@ WRITERS = 3
 ENDINGS = 1
 """Of its own: no ending waits behind another change."""
 LISTS = 2
+
+# Redis and Valkey.
+QUORUM_MILLISECONDS = 400
+"""Until a majority has acknowledged a write, or its disks have it."""
+AGAIN_SECONDS = 1.0
+"""How often it is looked whether a row of the journal is not applied yet."""
+TOLD_SECONDS = 0.25
+"""For how long an ending waits for its own announcement to come back to the node."""
+PLACES_SECONDS = 1.0
+"""How often it is asked where the primaries are, if nothing has said that they are elsewhere."""
+PLACES_AT_MOST_SECONDS = 0.05
+"""The pause between two times of asking that, whatever is said."""
+OTHERS_SECONDS = 0.1
+"""For how long the others are waited for when one of them has answered."""
+HINT_SECONDS = 2.0
+"""How long a server's word counts that a partition is another one's, against others that have not heard of it."""
+MOVE_SECONDS = 1.0
+"""For how long a read waits for a partition that is on its way to another server."""

@@ -16,7 +16,7 @@ from sessile.errors import SessileError, StoreUnavailable
 from sessile.follow import Asked, Follower
 from sessile.kernel.ids import ALPHABET
 from sessile.near import NearCache
-from sessile.stores.limits import CONNECT_SECONDS
+from sessile.stores import limits
 from sessile.stores.redis.engine import Elsewhere, Found
 from sessile.stores.redis.line import Line
 from sessile.stores.redis.servers import Address, Servers, slot
@@ -24,12 +24,6 @@ from sessile.trust import Mark
 
 logger = logging.getLogger("sessile")
 
-_PLACES_SECONDS = 1.0
-"""How often it is asked where the primaries are, if nothing has said that they are elsewhere."""
-_PLACES_AT_MOST_SECONDS = 0.05
-_TOLD_SECONDS = 0.25
-_MOVE_SECONDS = 1.0
-"""For how long a read waits for a partition that is on its way to another server."""
 
 Heads = Callable[[], Awaitable[Mapping[str, int]]]
 CatchUp = Callable[[str, int], Awaitable[None]]
@@ -76,7 +70,7 @@ class Following:
         """Return when the engine is followed for the first time: in a forked child nobody has waited for that yet.
         Raises StoreUnavailable."""
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(limits.CONNECT_SECONDS):
                 await self.started.wait()
         except TimeoutError:
             raise StoreUnavailable(self.error or "the engine does not answer") from None
@@ -101,7 +95,7 @@ class Following:
 
     async def found(self, partition: str, since: float) -> bool:
         """Whether it is worth while to ask for the partition once more, after a moment: it is being moved."""
-        left = since + _MOVE_SECONDS - asyncio.get_running_loop().time()
+        left = since + limits.MOVE_SECONDS - asyncio.get_running_loop().time()
         if left <= 0:
             return False
         if not self.followers[partition].followed:
@@ -123,7 +117,7 @@ class Following:
     async def told(self, partition: str, mark: int) -> None:
         """Return when this node's own ending has come back to it, so that it does not come later as news; or soon."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TOLD_SECONDS):
+            async with asyncio.timeout(limits.TOLD_SECONDS):
                 while self.followers[partition].followed and self._last_told.get(partition, 0) < mark:
                     self._told[partition].clear()
                     await self._told[partition].wait()
@@ -180,9 +174,9 @@ class Following:
                     self.error = str(error)
             except Exception:  # it goes on asking: nobody else would
                 logger.exception("asking where the engine is failed")
-            await asyncio.sleep(_PLACES_AT_MOST_SECONDS)
+            await asyncio.sleep(limits.PLACES_AT_MOST_SECONDS)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PLACES_SECONDS if self.servers.moves else None):
+                async with asyncio.timeout(limits.PLACES_SECONDS if self.servers.moves else None):
                     await self.servers.changed.wait()
 
     def _assign(self, places: Mapping[Address, str]) -> None:

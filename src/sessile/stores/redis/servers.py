@@ -12,12 +12,8 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from sessile.errors import StoreUnavailable
 from sessile.kernel.ids import ALPHABET
-from sessile.stores.limits import AWAY_SECONDS, REFUSED_SECONDS
+from sessile.stores import limits
 from sessile.stores.redis.wire import Login, Push, Refused, Wire, info_field
-
-_WAIT_MILLISECONDS = 400
-_HINT_SECONDS = 2.0
-_OTHERS_SECONDS = 0.1
 
 T = TypeVar("T")
 Address = tuple[str, int]
@@ -187,7 +183,7 @@ class Servers:
         if wire is not None and wire.is_open:
             return wire
         if wire is not None and wire.gave_up is not None:
-            self._away[address] = wire.gave_up + AWAY_SECONDS, "the engine did not answer"
+            self._away[address] = wire.gave_up + limits.AWAY_SECONDS, "the engine did not answer"
             del self._wires[address]
         lock = self._opening.setdefault(address, asyncio.Lock())
         # A crowd of requests is not made to wait, one after the other, for an engine that has just not answered.
@@ -203,7 +199,7 @@ class Servers:
                 try:
                     wire = self._wires[address] = await self.connect(address)
                 except StoreUnavailable as refused:
-                    self._away[address] = time.monotonic() + REFUSED_SECONDS, str(refused)
+                    self._away[address] = time.monotonic() + limits.REFUSED_SECONDS, str(refused)
                     self.elsewhere(partition)
                     raise
                 self._away.pop(address, None)
@@ -218,7 +214,7 @@ class Servers:
             if (host or here) and port.isdigit():
                 # Others may not have heard of it yet.
                 address = self._places[partition] = (host or (here[0] if here else ""), int(port))
-                self._hints[partition] = address, time.monotonic() + _HINT_SECONDS
+                self._hints[partition] = address, time.monotonic() + limits.HINT_SECONDS
         self.changed.set()
 
     def only(self, address: Address, identity: str) -> None:
@@ -239,10 +235,10 @@ class Servers:
             StoreUnavailable: it has not, in time. It may yet.
         """
         if self.durable:
-            local, replicas = await wire.call("WAITAOF", "1", str(self.replicas), str(_WAIT_MILLISECONDS))
+            local, replicas = await wire.call("WAITAOF", "1", str(self.replicas), str(limits.QUORUM_MILLISECONDS))
             reached = local >= 1 and replicas >= self.replicas
         elif self.members:
-            reached = await wire.call("WAIT", str(self.replicas), str(_WAIT_MILLISECONDS)) >= self.replicas
+            reached = await wire.call("WAIT", str(self.replicas), str(limits.QUORUM_MILLISECONDS)) >= self.replicas
         else:
             return
         if not reached:
@@ -271,7 +267,7 @@ async def _newest(asking: Sequence[Coroutine[Any, Any, tuple[int, T]]]) -> T:
         while waiting:
             # After the first answer whoever else is well answers soon.
             done, waiting = await asyncio.wait(
-                waiting, timeout=_OTHERS_SECONDS if newest else None, return_when=asyncio.FIRST_COMPLETED
+                waiting, timeout=limits.OTHERS_SECONDS if newest else None, return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
                 break

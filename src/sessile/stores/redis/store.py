@@ -23,9 +23,8 @@ from sessile.kernel.session import Session, SessionInfo, SessionKind
 from sessile.kernel.token import partition_of_digest
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
-from sessile.stores import fork
+from sessile.stores import fork, limits
 from sessile.stores.health import Finding
-from sessile.stores.limits import COMPLAIN_SECONDS, START_SECONDS
 from sessile.stores.protocol import (
     PAGE,
     TOMBSTONE,
@@ -64,7 +63,6 @@ T = TypeVar("T")
 
 DELTA = timedelta(milliseconds=500)
 """Δ of a new store."""
-_AGAIN_SECONDS = 1.0
 _ID_FACT = "directory id"
 
 
@@ -84,7 +82,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
 
     def __init__(
         self, url: str, *, directory: SQLDirectory, clock: Clock, delta: timedelta = DELTA,
-        patience: timedelta | None = timedelta(seconds=START_SECONDS),
+        patience: timedelta | None = timedelta(seconds=limits.START_SECONDS),
     ) -> None:  # fmt: skip
         self.delta = delta
         self.directory = directory
@@ -162,7 +160,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
         following = self._following
         assert following is not None  # noqa: S101 - started above
         waited = timedelta(0)
-        step = timedelta(seconds=COMPLAIN_SECONDS)
+        step = timedelta(seconds=limits.COMPLAIN_SECONDS)
         while not following.ready.is_set():
             left = step if self._patience is None else min(step, self._patience - waited)
             if left <= timedelta(0):
@@ -200,7 +198,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
     async def _apply_again(self) -> None:
         """What was journalled by a process that died before it was applied, by any that lives (review 12)."""
         while True:
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(limits.AGAIN_SECONDS)
             following = self._following
             if following is None or not following.ready.is_set():
                 continue
