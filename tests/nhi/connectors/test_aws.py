@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from moto.server import ThreadedMotoServer
 from sessile import Authority
 from sessile.kernel.lease import EndsBy, Outcome
 from sessile.nhi.connector import ConnectorFailed
-from sessile.nhi.connectors.aws import AccessKeys
+from sessile.nhi.connectors.aws import POLICY, AccessKeys
 from sessile.testing import ManualClock
 from tests.nhi.outside import leases, operator
 
@@ -118,6 +119,38 @@ async def test_temporary_credentials_say_until_when_they_live_and_what_a_person_
         assert await held.work() == 1
         assert (await authority.containment(report.id)).state == "closed"
         await held.close()
+
+
+async def test_a_roles_temporary_credentials_are_denied_by_their_issue_time(aws: AWS, tmp_path: Path) -> None:
+    """Where the connector is configured to: the way of IAM's console, «Revoke active sessions»."""
+    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+    aws.iam.create_role(RoleName="deployer", AssumeRolePolicyDocument=trust)
+    arn = "arn:aws:iam::123456789012:role/deployer"
+    sts = aws.client("testing", "testing", "sts")
+    given = sts.assume_role(RoleArn=arn, RoleSessionName="run")["Credentials"]
+    handle = f"{given['AccessKeyId']}@{given['Expiration'].isoformat()}/deployer"
+    async with Authority(f"sqlite:///{tmp_path}/sessile.db") as authority:
+        held = leases(authority, aws=aws.connector(deny_older=True))
+        alice = await operator(authority)
+        lease = await held.register(alice.active, connector="aws", handle=handle)
+        assert lease.info.by_hand == ""
+        report = await authority.contain(session=alice.active.session.id, cause="stolen")
+        assert await held.work() == 1
+        assert report.id is not None
+        closed = await authority.containment(report.id)
+        assert (closed.state, closed.leases[0].outcome) == ("closed", Outcome.ENDED)
+        await held.close()
+    (statement,) = aws.iam.get_role_policy(RoleName="deployer", PolicyName=POLICY)["PolicyDocument"]["Statement"]
+    assert (statement["Effect"], statement["Action"], statement["Resource"]) == ("Deny", ["*"], ["*"])
+    until = datetime.fromisoformat(statement["Condition"]["DateLessThan"]["aws:TokenIssueTime"])
+    assert abs(until - datetime.now(UTC)) < timedelta(minutes=5)
+    denies = aws.connector(deny_older=True)
+    assert await denies.revoke(handle.replace("deployer", "gone")) is None, "not found is success"
+    for outside, name in ((aws.connector(), "deployer"), (denies, "gone")):
+        with pytest.raises(ValueError, match="no role"):
+            await outside.describe(handle.replace("deployer", name))
+    lives = await aws.connector().revoke(handle)
+    assert lives == given["Expiration"], "and without that it says until when it lives"
 
 
 async def test_what_is_no_key_is_refused(aws: AWS) -> None:

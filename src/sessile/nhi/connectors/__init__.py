@@ -108,6 +108,8 @@ class AWSSettings(_Settings, frozen=True, kw_only=True, tag="aws"):
     """For another implementation of IAM."""
     delete: bool = True
     """Delete a key, instead of only making it inactive."""
+    deny_older: bool = False
+    """End a temporary key that names its role with all that the role gave out before."""
 
 
 Configured = OAuthSettings | VaultSettings | PostgresSettings | AWSSettings
@@ -169,6 +171,7 @@ def make(settings: Configured) -> Connector:
             return AccessKeys(
                 settings.access_key_id, settings.secret_access_key.read(), region=settings.region,
                 endpoint_url=settings.endpoint_url, delete=settings.delete,
+                deny_older=settings.deny_older,
             )  # fmt: skip
 
 

@@ -1,12 +1,14 @@
 """Access keys of AWS IAM users; and temporary ones of STS, which nobody can end one by one.
 
 The handle is the access key's id, `AKIA…`; kept is `AKIA…/user`, so that its end does not depend on finding out whose
-it is. For a temporary one it is `ASIA…` and, where it is known, `@` and the instant at which it ends (RFC 3339).
+it is. For a temporary one it is `ASIA…` and, where it is known, `@` and the instant at which it ends (RFC 3339). With
+`/` and its role's name all that the role gave out before is denied when it ends, this one among it (`deny_older`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,7 +26,11 @@ except ImportError as error:  # pragma: no cover - an install without the extra
 T = TypeVar("T")
 
 _KEY = re.compile(r"(?P<id>AKIA[A-Z0-9]{12,124})(?:/(?P<user>[\w+=,.@-]{1,64}))?", re.ASCII)
-_TEMPORARY = re.compile(r"(?P<id>ASIA[A-Z0-9]{12,124})(?:@(?P<until>\S{10,40}))?")
+_TEMPORARY = re.compile(
+    r"(?P<id>ASIA[A-Z0-9]{12,124})(?:@(?P<until>[^\s/]{10,40}))?(?:/(?P<role>[\w+=,.@-]{1,64}))?", re.ASCII
+)
+POLICY = "SessileRevokeOlderSessions"
+"""The inline policy of a role that denies what was issued before an instant, as IAM's console does it."""
 _LONGEST_TEMPORARY = timedelta(hours=36)
 """What STS gives at most (GetSessionToken)."""
 _BY_HAND = (
@@ -38,6 +44,7 @@ class _Key(NamedTuple):
     user: str | None
     until: datetime | None
     temporary: bool
+    role: str | None = None
 
 
 class AccessKeys:
@@ -46,14 +53,17 @@ class AccessKeys:
     Args:
         access_key_id, secret_access_key: of a user that may list, update, delete and create access keys.
         delete: delete a key, instead of only making it inactive.
+        deny_older: a temporary key that names its role ends with all that the role gave out before. The user may put
+            policies on roles.
     """
 
     def __init__(
         self, access_key_id: str, secret_access_key: str, *, region: str = "us-east-1", endpoint_url: str | None = None,
-        delete: bool = True,
+        delete: bool = True, deny_older: bool = False,
     ) -> None:  # fmt: skip
         session = Session()
         self._delete = delete
+        self._deny = deny_older
         limits = Config(
             connect_timeout=SECONDS / 4, read_timeout=SECONDS / 4, retries={"mode": "standard", "total_max_attempts": 2}
         )
@@ -78,7 +88,10 @@ class AccessKeys:
     async def describe(self, handle: str) -> Description:
         key = _parse(handle)
         if key.temporary:
-            return Description(shown=key.id, until=key.until, by_hand=_BY_HAND)
+            if key.role is not None and not await self._run(lambda: self._may_deny(key.role or "")):
+                raise ValueError(f"AWS knows no role {key.role}, or this connector does not deny what roles gave out")
+            by_hand = _BY_HAND if key.role is None else ""
+            return Description(shown=key.id, until=key.until, by_hand=by_hand)
         user = await self._run(lambda: self._user(key.id))
         if user is None or key.user not in (None, user):
             raise ValueError(f"AWS knows no such access key {key.id}")
@@ -86,6 +99,9 @@ class AccessKeys:
 
     async def revoke(self, handle: str) -> datetime | None:
         key = _parse(handle)
+        if key.temporary and key.role is not None and self._deny:
+            await self._run(lambda: self._deny_older(key.role or ""))
+            return None
         if key.temporary:
             return key.until or datetime.now(UTC) + _LONGEST_TEMPORARY
         await self._run(lambda: self._end(key))
@@ -127,6 +143,30 @@ class AccessKeys:
                 raise
         return user
 
+    def _may_deny(self, role: str) -> bool:
+        try:
+            self._iam.get_role(RoleName=role)
+        except ClientError as error:
+            if _code(error) == "NoSuchEntity":
+                return False
+            raise
+        return self._deny
+
+    def _deny_older(self, role: str) -> None:
+        """Deny the role's sessions that were issued before now; those that come after are none of them."""
+        # Instants of issue are in whole seconds: one that was issued in this second is among them.
+        now = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        statement = {
+            "Effect": "Deny", "Action": ["*"], "Resource": ["*"],
+            "Condition": {"DateLessThan": {"aws:TokenIssueTime": now}},
+        }  # fmt: skip
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        try:
+            self._iam.put_role_policy(RoleName=role, PolicyName=POLICY, PolicyDocument=document)
+        except ClientError as error:
+            if _code(error) != "NoSuchEntity":  # with the role went what it gave out
+                raise
+
     def _user(self, id: str) -> str | None:
         """Whose a key is; None: there is none. That one may not ask is another matter: it raises."""
         try:
@@ -154,10 +194,12 @@ def _parse(handle: str) -> _Key:
     if found := _KEY.fullmatch(handle):
         return _Key(found["id"], found["user"], None, False)
     if not (found := _TEMPORARY.fullmatch(handle)):
-        raise ValueError("the handle is AKIA… or, of a temporary key, ASIA… with @ and the instant of its end")
+        raise ValueError(
+            "the handle is AKIA… or, of a temporary key, ASIA…, @ and the instant of its end, / and a role"
+        )
     if not found["until"]:
-        return _Key(found["id"], None, None, True)
+        return _Key(found["id"], None, None, True, found["role"])
     until = datetime.fromisoformat(found["until"])
     if until.tzinfo is None:
         raise ValueError("the instant after @ has an offset, as 2026-01-31T09:00:00Z")
-    return _Key(found["id"], None, until.astimezone(UTC), True)
+    return _Key(found["id"], None, until.astimezone(UTC), True, found["role"])
