@@ -16,6 +16,7 @@ from tests.pages import OPERATOR, PAGES, demo, faults, sign_in, tour
 NO_PICTURE = {
     # They ask for a step before, or are another page's form: the browser is led elsewhere.
     "/", "/console/audit/export", "/reset/{secret}", "/confirm/{secret}", "/account/factors/totp/{id}",
+    "/login/second",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from sessile import Policy
 from sessile.server import Settings, create_app
 from sessile.server.wording import TEXTS
 from sessile.testing import ManualClock
+from tests.pages import faults
 from tests.server.conftest import CHEAP, MINUTE, NEW, PASSWORD
 from tests.server.running import Running, running
 
@@ -101,6 +102,7 @@ async def test_a_passkey_from_its_making_to_its_removal(site: Site, context: Bro
     await expect(page.get_by_role("heading", name="Confirm it is you")).to_be_visible()
     await page.get_by_role("button", name="Use your passkey").click()
     await expect(page.get_by_role("heading", name="this laptop")).to_be_visible()
+    assert not await faults(page)
     await page.get_by_role("button", name="Remove").click()
     await expect(page.get_by_role("status").first).to_contain_text("The second factor is removed")
     assert broken == []
@@ -170,6 +172,7 @@ async def test_recovery_codes_can_be_saved_and_printed(site: Site, context: Brow
     await page.get_by_role("button", name="Make recovery codes").click()
     codes = await page.locator(".codes code").all_inner_texts()
     assert len(codes) == 10
+    assert not await faults(page)
     async with page.expect_download() as saving:
         await page.get_by_role("link", name="Save as a file").click()
     saved = await saving.value
@@ -181,6 +184,7 @@ async def test_recovery_codes_can_be_saved_and_printed(site: Site, context: Brow
     await page.emulate_media(media="screen")
     await page.set_viewport_size({"width": 360, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert not await faults(page)
 
 
 @pytest.mark.requirement("ASVS V6.3.8", "ASVS V6.3.3")
