@@ -35,6 +35,8 @@ async def load(path: Path, principals: int) -> None:
             uid=f"'prn_' || {one}",
             name="CASE n.i % 10 WHEN 0 THEN 'agent:' WHEN 1 THEN 'service:' ELSE 'person' END || n.i",
             kind="CASE n.i % 10 WHEN 0 THEN 'agent' WHEN 1 THEN 'service' ELSE 'human' END",
+            # The next person answers for it.
+            owner=f"CASE WHEN n.i % 10 < 2 THEN 'prn_' || {number.format('n.i / 10 * 10 + 2')} END",
         )  # fmt: skip
         _copy(
             db, "session", "id", seed.id, principals * EACH,
@@ -82,7 +84,12 @@ async def measure_console(folder: Path, principals: int, rounds: int) -> dict[st
             f"{CONSOLE}?q=son99",
             f"{CONSOLE}?q=nobody-has-this-name",
             f"{CONSOLE}/principals/person5",
+            f"{CONSOLE}/principals/person5/revoke",
             f"{CONSOLE}/principals/person5/disable",
+            f"{CONSOLE}/principals/person5/delete",
+            f"{CONSOLE}/principals/person5/contain",
+            f"{CONSOLE}/principals/person2/offboard",
+            f"{CONSOLE}/everyone/revoke",
             f"{CONSOLE}/sessions/{some}",
             f"{CONSOLE}/sessions/{some}/revoke",
             f"{CONSOLE}/sessions/{some}/contain",
@@ -94,6 +101,7 @@ async def measure_console(folder: Path, principals: int, rounds: int) -> dict[st
             f"{CONSOLE}/audit?about=sign_ins&since=hour",
             f"{CONSOLE}/containments",
             f"{CONSOLE}/inventory",
+            f"{CONSOLE}/teams",
             f"{CONSOLE}/leases",
             f"{CONSOLE}/policies",
         ):
