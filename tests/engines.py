@@ -35,6 +35,10 @@ def postgres_programs() -> Path:  # noqa: RET503 - `need` never returns
     need("PostgreSQL", f"no programs under {root}; name a folder with initdb in SESSILE_POSTGRES_BIN")
 
 
+HASTY = ("fsync=off", "full_page_writes=off")
+"""Nothing of such an engine outlives a power failure. Its own end, however violent, it survives as any other."""
+
+
 class Postgres:
     """One PostgreSQL: a data folder, and a server process when it runs."""
 
@@ -165,6 +169,5 @@ def new_postgres(*settings: str) -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One engine for all tests of this process that leave it running. Each takes a schema of its own."""
-    # Nothing of this outlives a power failure; what the tests see is the same.
-    with new_postgres("fsync=off", "full_page_writes=off") as server:
+    with new_postgres(*HASTY) as server:
         yield server

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sessile import Authority
-from tests.engines import Postgres, new_postgres
+from tests.engines import HASTY, Postgres, new_postgres
 from tests.proof.proxy import Proxy
 from tests.proof.trial import Outcome, kills, pauses, running
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Postgres]:
     """One engine for this module, which the tests stop and start."""
-    with new_postgres() as postgres:
+    with new_postgres(*HASTY) as postgres:
         yield postgres
 
 
@@ -103,11 +103,12 @@ async def test_an_engine_that_went_back_in_time(engine: Postgres, capsys: pytest
     engine.database("restored")
     async with running(Authority(engine.url("restored")), [engine.url("restored")] * 2) as trial:
         await trial.begin(60)
-        await asyncio.to_thread(engine.stop)
         old = engine.folder / "old"
-        await asyncio.to_thread(engine.copy_to, old)
-        await asyncio.to_thread(_give, engine, old)
-        await asyncio.to_thread(engine.start)
+        async with trial.fault():
+            await asyncio.to_thread(engine.stop)
+            await asyncio.to_thread(engine.copy_to, old)
+            await asyncio.to_thread(_give, engine, old)
+            await asyncio.to_thread(engine.start)
         await trial.revoke_some(0.5)
         revoked = trial.revoked
         async with trial.fault():
@@ -167,7 +168,9 @@ class Cluster:
         new.sql("SELECT pg_promote(true, 30)")
         # Set in the command line by the fixture: what is set by ALTER SYSTEM would not count.
         other.stop()
-        other.start(f"primary_conninfo={other.followed(name, new.port)}", f"cluster_name={name}", *_waits_for(name))
+        other.start(
+            f"primary_conninfo={other.followed(name, new.port)}", f"cluster_name={name}", *_waits_for(name), *HASTY
+        )
         return new, other
 
 
@@ -182,12 +185,12 @@ def _waits_for(name: str) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def cluster() -> AsyncIterator[Cluster]:
-    with new_postgres("cluster_name=one", *_waits_for("one")) as one:
+    with new_postgres("cluster_name=one", *_waits_for("one"), *HASTY) as one:
         async with contextlib.AsyncExitStack() as stack:
             links, standbys = [], []
             for name in ("two", "three"):
                 link = await stack.enter_async_context(Proxy(("127.0.0.1", one.port), b"START_REPLICATION").run())
-                standby = await asyncio.to_thread(one.standby, name, link.port, *_waits_for(name))
+                standby = await asyncio.to_thread(one.standby, name, link.port, *_waits_for(name), *HASTY)
                 stack.callback(standby.stop, signal.SIGQUIT)
                 links.append(link)
                 standbys.append(standby)

@@ -37,7 +37,7 @@ from sessile.stores.postgres import PostgresStore
 from sessile.stores.postgres.address import is_majority, parse
 from sessile.stores.protocol import End
 from tests.conftest import need
-from tests.engines import Postgres, free_port, new_postgres
+from tests.engines import HASTY, Postgres, free_port, new_postgres
 from tests.stores.changing import delta_while_nodes_run
 
 # ruff: noqa: ASYNC110 - what is waited for is the engine's, and sets no event
@@ -55,7 +55,7 @@ def url(postgres: Postgres) -> str:
 @pytest.fixture
 def own() -> Iterator[Postgres]:
     """An engine of the test's own, to be stopped and started."""
-    with new_postgres() as server:
+    with new_postgres(*HASTY) as server:
         yield server
 
 
