@@ -16,6 +16,7 @@ from sessile import Authority, Client, Issued
 from sessile.factors.password import Busy, Passwords, SignInFailed
 from sessile.factors.throttle import (
     ACCOUNT,
+    EVERYBODY,
     IN_A_ROW,
     IN_A_ROW_OF_STRANGERS,
     LANE,
@@ -25,6 +26,7 @@ from sessile.factors.throttle import (
     Throttle,
     Throttled,
 )
+from sessile.kernel.event import EventName
 from sessile.strangers import network
 from sessile.testing import ManualClock
 
@@ -176,6 +178,23 @@ async def test_a_network_that_tries_many_names_waits(world: World) -> None:
 
 
 @pytest.mark.requirement("ASVS V6.3.8")
+async def test_all_strangers_together_wait_and_known_devices_do_not() -> None:
+    """The bucket of everybody: many accounts, from many networks, with many passwords."""
+    burst, every = EVERYBODY
+    async with Authority("memory:", clock=ManualClock()) as authority:
+        throttle = Throttle(authority, SECRET)
+        for n in range(burst):
+            await throttle.count(
+                "password", f"user{n}", known=False, client=Client(ip=f"10.{n >> 8}.{n & 255}.7"), tried=f"word {n}"
+            )
+        with pytest.raises(Throttled) as refused:
+            await throttle.count("password", "one more", known=False, client=Client(ip="192.0.2.7"))
+        assert refused.value.wait == every
+        assert await throttle.count("password", "prn_owner", known=True, lane="dev_one")
+        told = await authority.store.events(names=[EventName.GUESSING])
+        assert [one.cause for one in told] == ["guessing_everybody"]
+
+
 async def test_an_unknown_name_is_slowed_down_like_a_known_one(world: World) -> None:
     for name in ("alice", "nobody"):
         tried = [await world.guess(name, client=Client(ip="203.0.113.9")) for _ in range(ACCOUNT[0] + 1)]

@@ -245,7 +245,7 @@ async def test_a_pre_session_is_good_for_one_code_and_five_minutes(world: Demand
         is_problem(await with_held(nonsense), 401)
 
 
-@pytest.mark.parametrize("meanwhile", ["password", "everywhere", "disabled"])
+@pytest.mark.parametrize("meanwhile", ["password", "everywhere", "everybody", "disabled"])
 async def test_what_happens_between_the_steps_wins(world: Demanding, meanwhile: str) -> None:
     client = await first_step(world)
     match meanwhile:
@@ -253,10 +253,22 @@ async def test_what_happens_between_the_steps_wins(world: Demanding, meanwhile: 
             await world.server.passwords.set("alice", NEW)
         case "everywhere":
             await world.authority.revoke(principal="alice", cause="lost")
+        case "everybody":
+            await world.authority.revoke(everyone=True, cause="an incident")
         case "disabled":
             await world.authority.disable("alice", cause="left")
     is_problem(await second_step(client, await world.totp()), 401)
     assert client.cookie is None
+
+
+async def test_whoever_showed_all_of_it_is_told_what_is_in_the_way(world: Demanding) -> None:
+    """That signing in is locked; whoever did not reads the same as ever."""
+    await world.authority.revoke(everyone=True, cause="an incident", lock_sign_in=timedelta(hours=1))
+    right, wrong = await first_step(world), await first_step(world, "alice", WRONG)
+    shown = await world.totp()
+    is_problem(await second_step(wrong, shown), 401)
+    is_problem(await second_step(right, shown), 409)
+    assert right.cookie is None
 
 
 async def test_it_costs_the_store_nothing_and_says_nothing(world: Demanding) -> None:

@@ -36,7 +36,7 @@ from sessile.factors.totp import DIGITS, KEY_BYTES, CodeRefused, Totp, matching_
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Active
 from sessile.kernel.event import Actor, Event, EventName
-from sessile.kernel.issue import Idle
+from sessile.kernel.issue import Fence, Idle
 from sessile.kernel.principal import Principal, Status
 from sessile.kernel.session import Client
 from sessile.kernel.tries import Limit
@@ -50,7 +50,7 @@ WITHHELD: Final = "withheld"
 """The cause of a failed second step after a failed first one, whoever it was about."""
 _PLACE: Final = "pre-session 1"
 _NOBODY: Final = "prn_" + "0" * 26
-_NO_EPOCH: Final = bytes(16)
+_NO_FENCE: Final = bytes(16)
 _NONCE: Final = 16
 _LONGEST: Final = 4_000
 _LONGEST_NAME: Final = 256
@@ -84,8 +84,8 @@ class _Sealed(msgspec.Struct, frozen=True, array_like=True):
 
     uid: str
     """Whose password was right; `_NOBODY` after a wrong one."""
-    epoch: bytes
-    """A digest of the person's when the password was looked at."""
+    fence: bytes
+    """A digest of the epochs that were in force when the password was looked at."""
     begun: int
     nonce: bytes
     name: str
@@ -173,7 +173,7 @@ class TwoSteps:
         async with authority.sign_in(person.name if person is not None else _NOBODY) as attempt:
             before = await store.fence(attempt.name)
             principal = attempt.principal
-            if person is None or principal is None or not _is_still(principal, found):
+            if before is None or principal is None or not _is_still(*before, found):
                 await self._refuse(found, method, code, client)
                 raise SignInFailed(FAILED)
             replacement = ""
@@ -225,7 +225,7 @@ class TwoSteps:
         begun = self._authority.clock.now()
         said = _Sealed(
             uid=_NOBODY if person is None else person.uid,
-            epoch=_NO_EPOCH if person is None else _epoch(person),
+            fence=_NO_FENCE if person is None or looked.fence is None else _digest(looked.fence[1]),
             begun=int(begun.timestamp()), nonce=secrets.token_bytes(_NONCE),
             name=name.encode("utf-8", "replace").decode()[:_LONGEST_NAME],
             limits=() if looked.tries is None else looked.tries.limits,
@@ -278,14 +278,15 @@ def method_of(code: str) -> Method:
     return Method.TOTP if plain <= _LONGEST_APP_CODE else Method.RECOVERY_CODE
 
 
-def _is_still(principal: Principal, found: _Sealed) -> bool:
-    """Whether the person is as it was when the password was looked at."""
-    same = hmac.compare_digest(_epoch(principal), found.epoch)
+def _is_still(principal: Principal, fence: Fence, found: _Sealed) -> bool:
+    """Whether all is as it was when the password was looked at."""
+    same = hmac.compare_digest(_digest(fence), found.fence)
     return principal.uid == found.uid and principal.status is Status.ACTIVE and same
 
 
-def _epoch(principal: Principal) -> bytes:
-    return hashlib.sha256(b"sessile pre-session epoch 1 " + principal.epoch).digest()[: len(_NO_EPOCH)]
+def _digest(fence: Fence) -> bytes:
+    said = b"sessile pre-session fence 1 " + fence.uid.encode() + fence.epoch + fence.everyone
+    return hashlib.sha256(said).digest()[: len(_NO_FENCE)]
 
 
 FAILED: Final = "the name, the password or the code is wrong"
