@@ -30,9 +30,9 @@ from sessile.server.texts_events import Events
 from sessile.server.texts_factors import FactorReset, Factors, Passkey, RecoveryCodes, Second
 from sessile.server.texts_leaving import Leaving
 from sessile.server.texts_offboarding import Offboarding
-from sessile.server.texts_teams import Owned, Teams
 from sessile.server.texts_places import Places
 from sessile.server.texts_recovery import Addresses, Recovery, Strength
+from sessile.server.texts_teams import Owned, Teams
 from sessile.server.texts_waiting import Waiting
 
 
