@@ -24,7 +24,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from sessile import Authority, Policy
 from sessile.asgi import CookieSpec, SessileMiddleware
-from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
+from sessile.errors import Conflict, RevocationUncertain, SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import SYSTEM
 from sessile.kernel.ids import new_session_id
@@ -631,3 +631,30 @@ async def test_a_forked_child_opens_its_own_connections(url: str) -> None:
         assert authority.peek(issued.token) is not None or await authority.check(issued.token)
         await authority.revoke(session=issued.active.session.id, cause="lost")
         assert not await authority.check(issued.token)
+
+
+async def test_the_engine_itself_refuses_an_agent_without_an_owner(url: str) -> None:
+    """What was there before stays as it is, may end, and is given an owner; it is not taken from any other."""
+    async with Authority(url) as node:
+        alice = await node.register("alice")
+        await node.register("agent:a", owner="alice")
+        with psycopg.connect(parse(url).main, autocommit=True) as db:
+            db.execute(f"SET search_path = {parse(url).schema}".encode())
+            copied = (
+                "INSERT INTO principal SELECT 'prn_' || %s, %s, kind, created, status, epoch, policy, scopes, NULL,"
+                " purpose, NULL, NULL FROM principal WHERE name = 'agent:a'"
+            )
+            for sql, values in (
+                (copied, ("new", "agent:new")),
+                ("UPDATE principal SET owner = NULL WHERE name = %s", ("agent:a",)),
+            ):
+                with pytest.raises(psycopg.errors.RaiseException, match="has an owner"):
+                    db.execute(sql, values)
+            db.execute("ALTER TABLE principal DISABLE TRIGGER principal_has_an_owner")
+            db.execute(copied, ("old", "agent:old"))
+            db.execute("ALTER TABLE principal ENABLE TRIGGER principal_has_an_owner")
+        await node.disable("agent:old", cause="x")
+        with pytest.raises(Conflict):
+            await node.enable("agent:old")
+        assert (await node.describe("agent:old", owner="alice")).owner == alice.uid
+        await node.enable("agent:old")
