@@ -62,7 +62,8 @@ async def test_principals(world: World) -> None:
     assert (await olivia.get("/api/v1/principals/service:ci")).json() == found
     assert (await olivia.get("/api/v1/principals/service%3Aci")).json() == found
     is_problem(await olivia.post("/api/v1/principals", json={"id": "service:ci", "kind": "service"}), 409)
-    is_problem(await olivia.post("/api/v1/principals", json={"id": "x", "kind": "human", "owner": "nobody"}), 404)
+    is_problem(await olivia.post("/api/v1/principals", json={"id": "agent:x", "kind": "agent", "owner": "nobody"}), 404)
+    is_problem(await olivia.post("/api/v1/principals", json={"id": "x", "kind": "human", "owner": "olivia"}), 422)
     is_problem(await olivia.post("/api/v1/principals", json={"id": "service:a", "kind": "agent"}), 422)
     is_problem(await olivia.get("/api/v1/principals/nobody"), 404)
     for query, names in [
