@@ -7,6 +7,8 @@ seconds and minutes at a time, and asks at once whether the near cache may still
 from __future__ import annotations
 
 import itertools
+import os
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -33,13 +35,21 @@ class TestRedisStore(StoreConformance):
     databases = itertools.count(1)
 
     @pytest.fixture
-    def make_store(self, tmp_path: Path, engine: Server | Cluster) -> MakeStore:
+    def folder(self) -> Iterator[Path]:
+        """For directories, which are tested elsewhere: in memory where there is such a place, so that no test waits for
+        the disk."""
+        memory = Path("/dev/shm")  # noqa: S108 - below it, a folder of our own
+        with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
+            yield Path(name)
+
+    @pytest.fixture
+    def make_store(self, folder: Path, engine: Server | Cluster) -> MakeStore:
         numbers: dict[str, int] = {}
 
         def make(name: str, clock: Clock) -> RedisStore:
             number = numbers.setdefault(name, next(self.databases))
             assert number < DATABASES
-            directory = SQLiteStore(tmp_path / f"{name}.db", clock=clock, create=True)
+            directory = SQLiteStore(folder / f"{name}.db", clock=clock, create=True)
             return RedisStore(
                 f"{engine.url}/{number}", directory=directory, clock=clock, delta=timedelta(minutes=30),
                 patience=timedelta(seconds=10),

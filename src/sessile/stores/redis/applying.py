@@ -12,7 +12,7 @@ import msgspec
 from sessile.errors import StoreUnavailable
 from sessile.kernel.session import Session, SessionKind
 from sessile.stores.redis import journal
-from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Engine, Found, Outcome, delta_row, pause
+from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Elsewhere, Engine, Found, Outcome, delta_row, pause
 from sessile.stores.redis.journal import (
     EndSession,
     Entry,
@@ -48,6 +48,8 @@ class Applying:
         self._engine = engine
         self._directory = directory
         self.directory_id = ""
+        self.highest: Callable[[], int] = int
+        """The number of the last row of all partitions that this node has heard of."""
 
     async def all(self, entries: Iterable[Entry]) -> list[Outcome]:
         """Apply what was journalled just now, to all partitions at once. Raises StoreUnavailable."""
@@ -109,9 +111,9 @@ class Applying:
                     journal.head(db, partition, mark),
                 )
             )  # fmt: skip
-            if (highest := max(mark, known)) > last:
+            if (lost := max(mark, known)) > last:
                 logger.error("the directory went back in time (restored from a copy?): everybody's sessions end")
-                await self._directory.change(lambda tx, n=highest: journal.overtake(tx, partition, n))  # type: ignore[misc]
+                await self._directory.change(lambda tx, n=lost: journal.overtake(tx, partition, n, self.highest()))  # type: ignore[misc]
             elif rows and rows[0].previous != mark:
                 await self._empty(found, "it was restored from a copy older than the journal")
             elif rows:
@@ -123,7 +125,7 @@ class Applying:
 
     async def _is(self, found: Found, mark: int, head: bytes | None) -> bool:
         """Whether the partition is still at that row, and in this history. One that is in another one is emptied."""
-        outcome = await self._confirm(found, mark, head)
+        outcome = _not_moved(found, await self._confirm(found, mark, head))
         if outcome.why == "changed":
             await self._empty(found, "what it holds is not this directory's")
         return outcome.done
@@ -166,7 +168,7 @@ class Applying:
         change = Change(found)
         change.before = found.stamp.mark
         change.deletions.append(change.key("mark"))
-        if (await self._engine.write(change)).done:
+        if _not_moved(found, await self._engine.write(change)).done:
             where = found.partition
             logger.error("partition %s of the engine is emptied, whoever is in it has to sign in again: %s", where, why)
 
@@ -183,6 +185,13 @@ class Applying:
                 return
             if cursor == b"0":
                 return
+
+
+def _not_moved(found: Found, outcome: Outcome) -> Outcome:
+    """What is under way to another server is looked at when it has arrived. Raises Elsewhere."""
+    if outcome.why == "moved":
+        raise Elsewhere(f"partition {found.partition} is being moved")
+    return outcome
 
 
 def _asked(entry: Entry) -> list[str]:

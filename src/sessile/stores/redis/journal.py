@@ -142,16 +142,16 @@ def _last(db: Db, partition: str) -> tuple[int, bytes] | None:
     return (found[0][0], _head(*found[0])) if found else None
 
 
-def overtake(tx: Transaction, partition: str, number: int) -> None:
-    """This directory has lost rows that an engine, or a node, knows of: it was restored from a copy. End everybody's
-    sessions, by a row above all of those, unless somebody has done it meanwhile: so that no row to come is taken for
-    one that is in force already."""
+def overtake(tx: Transaction, partition: str, number: int, highest: int) -> None:
+    """This directory has lost row `number` of the partition, which an engine, or a node, knows of: it was restored from
+    a copy. End everybody's sessions, unless somebody has done it meanwhile, by a row above `highest`, the last one of
+    all partitions that is known: so that no row to come is taken for one that is in force already."""
     tx.lock_everyone(change=True)
     tx.lock_record()
     if heads(tx.db).get(partition, 0) >= number:
         return
-    if tx.rows("SELECT max(n) FROM journal")[0][0] < number:
-        tx.skip_to(number)
+    if tx.rows("SELECT max(n) FROM journal")[0][0] < max(number, highest):
+        tx.skip_to(max(number, highest))
     append(
         tx, "all", dict.fromkeys(ALPHABET, SetEveryone(set_everyone(tx, {kind: new_epoch() for kind in SessionKind})))
     )

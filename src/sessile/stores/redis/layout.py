@@ -8,6 +8,7 @@ All keys of a partition carry its hash tag, so that they share a slot. `{s:0}` s
     policy:<name>   a policy; never expires
     everyone        the epoch of everybody, by kind of session, and until when sign-in is locked; never expires
     mark, delta     see `sessile.trust`
+    head            what tells the mark's row from the one of that number in another history of the directory
     data:ses_0…     the application's data
     of:<uid>        sessions of a principal, by when they began
     by:<session>    sessions that it handed out, by when they began

@@ -151,6 +151,8 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
         self._following = Following(
             self._near, self._clock, self.servers, self._heads, self._applying.catch_up, self._learn_delta
         )  # fmt: skip
+        followers = self._following.followers
+        self._applying.highest = lambda: max(follower.known.number for follower in followers.values())
         self._reach = Reach(self._engine, self.directory, self._applying, self._following)
         self._again = asyncio.get_running_loop().create_task(self._apply_again())
         self._forked = False
@@ -172,6 +174,8 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
             logger.warning("waiting for the engine: %s", following.error or "it does not answer")
 
     async def _heads(self) -> Mapping[str, int]:
+        # Another file may lie at its path: that is looked at once a second.
+        self.directory.current(self._clock.elapsed())
         return await self.directory.look(journal.heads)
 
     async def close(self) -> None:
@@ -203,8 +207,6 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
             if following is None or not following.ready.is_set():
                 continue
             try:
-                # Another file may lie at its path.
-                self.directory.current(self._clock.elapsed())
                 known = {partition: one.known.number for partition, one in following.followers.items()}
                 heads = await self._heads()
                 for partition in ALPHABET:
