@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -101,3 +103,16 @@ async def test_the_command_line_shows_it(tmp_path: Path) -> None:
         agent.active.touch_resource("secret:prod/db", "read")
     said = program.ok("contain", "--session", alice.active.session.id, "--dry-run")
     assert "secret:prod/db  read  by agent:a" in said
+
+
+async def test_whoever_asks_waits_for_what_is_being_written(authority: Authority) -> None:
+    alice = await authority.begin("alice")
+    for _ in range(20):
+        resource = f"secret:{secrets.token_hex(4)}"
+        alice.active.touch_resource(resource, "read")
+        by_the_way = asyncio.create_task(authority.traces.flush(authority.store))
+        await asyncio.sleep(0)
+        await authority.traces.flush(authority.store, everything=True)
+        found = await authority.store.traces(kind=TraceKind.TOUCH, what=[resource])
+        assert [one.what for one in found] == [resource]
+        await by_the_way

@@ -70,9 +70,9 @@ async def test_the_size_of_the_write_ahead_log_is_a_metric(world: World) -> None
 OPEN = {
     ("post", f"/api/v1/{rest}")
     for rest in (
-        # Signing in, and coming back without it.
-        "session", "session/passkey", "session/passkey/options", "password/forgot", "password/reset",
-        "password/strength", "addresses/confirm", "parked",
+        # Signing in, its second step, and coming back without it.
+        "session", "session/passkey", "session/passkey/options", "session/step-up", "session/step-up/options",
+        "password/forgot", "password/reset", "password/strength", "addresses/confirm", "parked",
         # What is presented is the right: a token that one holds, a report that is signed.
         "revoke", "token", "secret-scanning",
     )

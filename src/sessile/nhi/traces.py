@@ -6,6 +6,7 @@ minute. A process that is killed loses the counts of the last minute, not that i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
@@ -51,6 +52,7 @@ class Traces:
         self._marks: dict[Key, _Mark] = {}
         self._lock = threading.Lock()
         """Held while marks come and go; that two threads at once count one time too few is accepted."""
+        self._writing = asyncio.Lock()
         self.wake: Callable[[], None] = _nobody
         """Something new waits to be written."""
 
@@ -120,16 +122,19 @@ class Traces:
             del self._marks[key]
 
     async def flush(self, store: Backend, *, everything: bool = False) -> None:
-        """Write what is new and what goes on; all of it at the end. Raises StoreUnavailable, and then keeps it."""
-        now = self._clock.elapsed()
-        with self._lock:
-            due = [
-                (key, mark)
-                for key, mark in self._marks.items()
-                if mark.times and (everything or mark.written is None or now - mark.written >= AGAIN_NS)
-            ]
-        for start in range(0, len(due), _BATCH):
-            await self._write(store, due[start : start + _BATCH], now)
+        """Write what is new and what goes on; all of it at the end. What was under way is written too when it returns.
+
+        Raises StoreUnavailable, and then keeps it."""
+        async with self._writing:
+            now = self._clock.elapsed()
+            with self._lock:
+                due = [
+                    (key, mark)
+                    for key, mark in self._marks.items()
+                    if mark.times and (everything or mark.written is None or now - mark.written >= AGAIN_NS)
+                ]
+            for start in range(0, len(due), _BATCH):
+                await self._write(store, due[start : start + _BATCH], now)
 
     async def _write(self, store: Backend, due: list[tuple[Key, _Mark]], now: int) -> None:
         batch, counted = [], []
