@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.rounds import WALL, Figure, measure, work
 from sessile import Authority
 from sessile.kernel.ids import new_id
-from sessile.nhi.walk import walk_all
+from sessile.nhi.walk import EVERY_SECONDS, walk_all
 
 TOGETHER = 64
 COMMIT = "sqlite3, one bare durable commit"
@@ -109,6 +109,7 @@ async def measure_trees(folder: Path, below: int, turns: int) -> Trees:
                 raise RuntimeError("accepted after what it hangs on was revoked")
             if len(trees.returned) < turns:  # each by itself, as they come in life
                 await asyncio.to_thread(_forget_walks, path)
+                await asyncio.sleep(2 * EVERY_SECONDS)  # until whoever was walking has seen it
         began = time.perf_counter()
         await walk_all(authority.store, pause=0)
         trees.told = time.perf_counter() - began
