@@ -127,7 +127,7 @@ def _multiply(path: Path, session: str, times: int) -> None:
         listed = ", ".join(columns)
         db.execute("BEGIN IMMEDIATE")
         db.executemany(
-            f"INSERT INTO session (id, {listed}) SELECT ?, {listed} FROM session WHERE id = ?",  # noqa: S608
+            f"INSERT INTO session (id, {listed}) SELECT ?, {listed} FROM session WHERE id = ?",  # noqa: S608 - columns of our own
             [(new_id("ses"), session) for _ in range(times)],
         )
         db.execute("COMMIT")

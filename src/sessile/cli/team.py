@@ -19,7 +19,7 @@ People = Annotated[list[str], typer.Argument(metavar="NAME…", help="People.", 
 @command(app, "add")
 async def add(
     cli: Cli, team: TeamName,
-    members: Annotated[list[str], typer.Option("--member", metavar="NAME", help="Who is in it. Repeat it.")] = [],  # noqa: B006
+    members: Annotated[list[str], typer.Option("--member", metavar="NAME", help="Who is in it. Repeat it.")] = [],  # noqa: B006 - typer copies it
 ) -> None:  # fmt: skip
     """Make a team. Then it may own: sessile user add service:ci --owner team:platform --purpose …
 

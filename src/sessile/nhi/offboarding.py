@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,7 +19,9 @@ from sessile.kernel.trace import TraceKind
 from sessile.nhi.inventory import living
 from sessile.nhi.owning import every
 from sessile.receipt import Receipt
+from sessile.stores import Backend
 from sessile.stores.owning import NO_OWNER, can_answer
+from sessile.stores.protocol import Page
 
 if TYPE_CHECKING:
     from sessile.nhi.authority import NonHuman
@@ -85,7 +88,7 @@ async def holdings(authority: NonHuman, name: str) -> Holdings:
     known = {one.id for one in handed_out}
     held: list[SessionInfo] = []
     for one in owned:
-        theirs = [each async for each in every(lambda after: store.sessions(uid=one.uid, after=after, limit=_PAGE))]  # noqa: B023
+        theirs = [each async for each in every(partial(_sessions, store, one.uid))]
         held += [each for each in living(theirs) if each.id not in known]
     return Holdings(
         principals=tuple(owned), teams=teams, handed_out=handed_out, held=tuple(held), seen=tuple(seen)
@@ -159,3 +162,7 @@ async def offboard(
         receipt=receipt, handed_over=handed_over, disabled=disabled, ended=tuple(ended),
         rotate=tuple(one for one in now if one.live),
     )  # fmt: skip
+
+
+async def _sessions(store: Backend, uid: str, after: str | None) -> Page[SessionInfo]:
+    return await store.sessions(uid=uid, after=after, limit=_PAGE)

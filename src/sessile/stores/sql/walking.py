@@ -49,11 +49,10 @@ def walk_on(tx: Transaction, walk: Walk, to: Walk | None, events: Sequence[Event
     """See `Walks.walk_on`."""
     if events:
         tx.lock_record()  # before the row: as endings take them
-    still = "n = ? AND after = ? AND done = ?"
     if to is None:
-        written = tx.change(f"DELETE FROM walk WHERE {still}", walk.n, walk.after, walk.done)  # noqa: S608
+        written = tx.change("DELETE FROM walk WHERE n = ? AND after = ? AND done = ?", walk.n, walk.after, walk.done)
     else:
-        change = f"UPDATE walk SET after = ?, done = ? WHERE {still}"  # noqa: S608
+        change = "UPDATE walk SET after = ?, done = ? WHERE n = ? AND after = ? AND done = ?"
         written = tx.change(change, to.after, to.done, walk.n, walk.after, walk.done)
     if not written:
         return False
