@@ -2,6 +2,7 @@
 
 `end`: ends each session whose id comes in, a line each, and answers with the journal's number.
 `work`: signs people in and ends every other session without an end, and says what was acknowledged.
+`flood`: signs people in without a pause, many at once, until the input ends.
 `full`: ends sessions while the disk is full, then when it is not any more.
 """
 
@@ -49,6 +50,19 @@ async def work(store: SQLiteStore) -> None:
         await asyncio.gather(*(one(number % 2 == 0) for number in range(8)))
 
 
+async def flood(store: SQLiteStore) -> None:
+    principal = new_principal(f"p{new_digest().hex()}", now=SystemClock().now())
+    await store.register(principal, SYSTEM)
+
+    async def one() -> None:
+        while not asked_to_stop.done():
+            await store.begin(browser(principal.uid))
+
+    asked_to_stop = asyncio.ensure_future(asyncio.to_thread(sys.stdin.read))
+    say("begun")
+    await asyncio.gather(*(one() for _ in range(50)))
+
+
 async def full(store: SQLiteStore) -> None:
     principal = new_principal("alice", now=SystemClock().now())
     await store.register(principal, SYSTEM)
@@ -84,7 +98,7 @@ def say(line: str) -> None:
 async def main(verb: str, database: str) -> None:
     store = SQLiteStore(Path(database), clock=SystemClock())
     await store.open(NearCache())
-    await {"end": end, "work": work, "full": full}[verb](store)
+    await {"end": end, "work": work, "flood": flood, "full": full}[verb](store)
     await store.close()
 
 

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sessile.stores.sqlite.connection import Connection
-from sessile.stores.sqlite.schema import BUSY_SECONDS, check_version
+from sessile.stores.sqlite.connection import Connection, when_free
+from sessile.stores.sqlite.schema import check_version
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ class Aside:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection = Connection(path, busy_timeout=BUSY_SECONDS, query_only=True)
+        self._connection = Connection(path, query_only=True)
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
 
@@ -33,9 +33,12 @@ class Aside:
 
     def _run(self, read: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
-            db = self._connection.get()
-            check_version(db, self._path)
-            return read(db)
+            return when_free(lambda: read(self._open()))
+
+    def _open(self) -> sqlite3.Connection:
+        db = self._connection.get()
+        check_version(db, self._path)
+        return db
 
     def close(self) -> None:
         pool, self._pool = self._pool, None

@@ -5,9 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sessile.errors import Conflict, SessileError, StoreUnavailable
+
+T = TypeVar("T")
+
+BUSY_SECONDS = 5.0
+"""How long another process is waited for."""
+LOOK_SECONDS = 0.0002
+"""Between two looks whether it has let go of the file."""
 
 Identity = tuple[int, int]
 """Device and inode: which file lies at a path."""
@@ -21,9 +31,8 @@ class Connection:
     A handle goes on answering from the old inode after a restore or a `mv` (review 6b).
     """
 
-    def __init__(self, path: Path, *, busy_timeout: float, query_only: bool) -> None:
+    def __init__(self, path: Path, *, query_only: bool) -> None:
         self._path = path
-        self._busy_timeout = busy_timeout
         self._query_only = query_only
         self._db: sqlite3.Connection | None = None
         self.identity: Identity | None = None
@@ -33,7 +42,7 @@ class Connection:
         if self._db is not None and self.moved():
             self.close()
         if self._db is None:
-            self._db, self.identity = connect(self._path, busy_timeout=self._busy_timeout, query_only=self._query_only)
+            self._db, self.identity = connect(self._path, query_only=self._query_only)
         return self._db
 
     @property
@@ -57,14 +66,14 @@ class Connection:
             self._db = None
 
 
-def connect(path: Path, *, busy_timeout: float, query_only: bool) -> tuple[sqlite3.Connection, Identity]:
-    """Open an existing file. Autocommit: every transaction is written out."""
+def connect(path: Path, *, query_only: bool) -> tuple[sqlite3.Connection, Identity]:
+    """Open an existing file. Autocommit: every transaction is written out. It waits for no lock: see `when_free`."""
     before = identity(path)
     if before is None:
         raise StoreUnavailable(f"there is no file {path}")
     # `mode=rw` never makes a file. Any thread may use a connection: the locks are ours (`follow`, `writer`).
     db = sqlite3.connect(
-        f"{path.as_uri()}?mode=rw", uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False,
+        f"{path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False,
         cached_statements=256,
     )  # fmt: skip
     try:
@@ -90,6 +99,24 @@ def identity(path: Path) -> Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def when_free(act: Callable[[], T]) -> T:
+    """What `act` returns; while another process holds the file it is tried anew. Blocks for BUSY_SECONDS at most.
+
+    SQLite's own way of waiting sleeps longer and longer, up to 100 ms: beside a process that writes without a pause it
+    misses the moments between two commits for seconds, and a revocation would wait with it.
+
+    Raises sqlite3.Error, also when it took too long, and whatever else `act` raises.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return act()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 def is_busy(error: sqlite3.Error) -> bool:

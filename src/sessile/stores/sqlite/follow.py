@@ -41,12 +41,12 @@ def _closed() -> object:
 
 
 class Follower:
-    """The connection of the checks. Any thread may call; one at a time gets in."""
+    """The connection of the checks. Any thread may call; one at a time gets in. It never waits for another process:
+    that would be the event loop sleeping."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # It never waits for a lock: that would be the event loop sleeping.
-        self._connection = Connection(path, busy_timeout=0.0, query_only=True)
+        self._connection = Connection(path, query_only=True)
         self._near = NearCache(1)
         self._db: sqlite3.Connection | None = None
         self.lock = threading.RLock()

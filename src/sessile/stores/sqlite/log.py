@@ -22,9 +22,4 @@ def shorten_log(db: sqlite3.Connection, path: Path) -> None:
     """Cut the write-ahead log if it is long. Outside a transaction; waits for nobody."""
     if log_bytes(path) < LONG_LOG:
         return
-    (waits,) = db.execute("PRAGMA busy_timeout").fetchall()[0]
-    db.execute("PRAGMA busy_timeout = 0").fetchall()
-    try:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {waits}").fetchall()
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -15,12 +15,11 @@ import msgspec
 from sessile.errors import NotFound, StoreUnavailable
 from sessile.kernel.principal import new_epoch
 from sessile.kernel.session import SessionKind
-from sessile.stores.sqlite.connection import connect, is_busy
+from sessile.stores.sqlite.connection import connect, when_free
 from sessile.stores.sqlite.filesystem import check_filesystem
 
 APPLICATION_ID = 0x53657373
 """`PRAGMA application_id`: tells a database of ours from another program's. "Sess" in ASCII."""
-BUSY_SECONDS = 5.0
 
 
 @functools.cache
@@ -49,12 +48,12 @@ def prepare(path: Path, *, create: bool) -> None:
         )
     if not os.access(path, os.R_OK | os.W_OK):
         raise StoreUnavailable(f"{path} may not be read and written by this user")
-    db, _ = connect(path, busy_timeout=BUSY_SECONDS, query_only=False)
+    db, _ = when_free(lambda: connect(path, query_only=False))
     try:
-        _check_ours(db, path)
-        _use_wal(db)
+        when_free(lambda: _check_ours(db, path))
+        when_free(lambda: _use_wal(db))
         for version, sql in enumerate(migrations(), start=1):
-            _migrate(db, version, sql)
+            when_free(functools.partial(_migrate, db, version, sql))
     finally:
         db.close()
 
@@ -82,28 +81,18 @@ def _make(path: Path) -> None:
 
 
 def _check_ours(db: sqlite3.Connection, path: Path) -> None:
-    known = len(migrations())
-    version, application = _pragma(db, "user_version"), _pragma(db, "application_id")
-    if application != APPLICATION_ID and db.execute("SELECT count(*) FROM sqlite_master").fetchall()[0][0]:
+    # In this order: another process may fill the file meanwhile, with the id in the same transaction as the tables.
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchall()[0][0]
+    if tables and _pragma(db, "application_id") != APPLICATION_ID:
         raise StoreUnavailable(f"{path} is another program's database: name another file")
-    if version > known:
+    if _pragma(db, "user_version") > len(migrations()):
         check_version(db, path)
 
 
 def _use_wal(db: sqlite3.Connection) -> None:
-    # Changing the mode does not wait for others by itself.
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            mode = db.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-            continue
-        if mode != "wal":
-            raise StoreUnavailable(f"the database cannot use SQLite's write-ahead log (it is in mode {mode!r})")
-        return
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
+    if mode != "wal":
+        raise StoreUnavailable(f"the database cannot use SQLite's write-ahead log (it is in mode {mode!r})")
 
 
 def _migrate(db: sqlite3.Connection, version: int, sql: str) -> None:

@@ -22,10 +22,10 @@ from sessile.stores.sql.snapshots import by_token
 from sessile.stores.sql.store import Ends, Lane, SQLStore
 from sessile.stores.sql.transaction import Db
 from sessile.stores.sqlite.aside import Aside
-from sessile.stores.sqlite.connection import Connection, is_busy, translated
+from sessile.stores.sqlite.connection import Connection, is_busy, translated, when_free
 from sessile.stores.sqlite.follow import Follower
 from sessile.stores.sqlite.log import log_bytes, shorten_log
-from sessile.stores.sqlite.schema import BUSY_SECONDS, prepare
+from sessile.stores.sqlite.schema import prepare
 from sessile.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class SQLiteStore(SQLStore):
     def _open(self, near: NearCache) -> None:
         try:
             prepare(self.path, create=self._create)
-            self._follower.open(near)
+            when_free(lambda: self._follower.open(near))
         except sqlite3.Error as error:
             raise translated(error) from error
         if self._writer is None:
@@ -77,7 +77,7 @@ class SQLiteStore(SQLStore):
         fork.watch(self)
 
     def _new_writer(self) -> Writer:
-        connection = Connection(self.path, busy_timeout=BUSY_SECONDS, query_only=False)
+        connection = Connection(self.path, query_only=False)
         return Writer(connection, self._clock, lambda db: shorten_log(db, self.path), self.tell)
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ from sessile.clock import Clock
 from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
 from sessile.kernel.event import Event
 from sessile.stores.sql.store import Lane
-from sessile.stores.sqlite.connection import Connection, is_busy, translated
+from sessile.stores.sqlite.connection import Connection, is_busy, translated, when_free
 from sessile.stores.sqlite.transaction import Transaction
 
 T = TypeVar("T")
@@ -126,8 +126,7 @@ class Writer:
 
     def _commit(self, batch: list[_Job[Any]]) -> None:
         try:
-            db = self._connection.get()
-            db.execute("BEGIN IMMEDIATE")
+            db = when_free(self._begin)
         except Exception as error:
             self._give_up(batch, error)
             return
@@ -139,6 +138,11 @@ class Writer:
             self._give_up(batch, error)
             return
         self._finish(db, batch)
+
+    def _begin(self) -> sqlite3.Connection:
+        db = self._connection.get()
+        db.execute("BEGIN IMMEDIATE")
+        return db
 
     def _run(self, db: sqlite3.Connection, job: _Job[Any]) -> None:
         db.execute("SAVEPOINT change")
