@@ -383,39 +383,42 @@ def _token_counts(snapshot: Snapshot, now: datetime) -> Denied | None:
     return None
 
 
-Binding = tuple[str | None, str | None, str | None]
-"""The user agent, the address and the network that a session is bound to; None: not to that one."""
+Binding = tuple[str | None, str | None, str | None, str | None]
+"""The user agent, the address, the network and the device key that a session is bound to; None: not to that one."""
 UNBOUND = "unbound"
 """The cause of a denial that a proof in this client would cure."""
 
 
 def binding(session: Session, policy: Policy) -> Binding | None:
-    """What whoever presents the token must show; None: nothing. Only browsers are bound."""
+    """What whoever presents the token must show; None: nothing (yet). Only browsers are bound."""
     if not policy.binding or session.kind is not SessionKind.BROWSER:
         return None
-    return (
+    bound = (
         session.client.user_agent if Trait.USER_AGENT in policy.binding else None,
         session.client.ip if Trait.IP in policy.binding else None,
         network_of(session.client.ip) if Trait.NETWORK in policy.binding else None,
+        session.client.device_key if Trait.DEVICE in policy.binding else None,
     )
+    return bound if bound != _NOTHING else None
 
 
 def shows(client: Client | None, bound: Binding | None) -> bool:
     """Whether the client is the one that a session is bound to."""
     if bound is None:
         return True
-    user_agent, ip, network = bound
+    user_agent, ip, network, device_key = bound
     shown = client or _NOBODY
     return (
         (user_agent is None or shown.user_agent == user_agent)
         and (ip is None or shown.ip == ip)
         and (network is None or network_of(shown.ip) == network)
+        and (device_key is None or shown.device_key == device_key)
     )
 
 
 def differs(client: Client | None, bound: Binding) -> tuple[Trait, ...]:
     """In which of the traits that a session is bound to the client is another one."""
-    user_agent, ip, network = bound
+    user_agent, ip, network, device_key = bound
     shown = client or _NOBODY
     return tuple(
         trait
@@ -423,6 +426,7 @@ def differs(client: Client | None, bound: Binding) -> tuple[Trait, ...]:
             (Trait.USER_AGENT, user_agent is not None and shown.user_agent != user_agent),
             (Trait.IP, ip is not None and shown.ip != ip),
             (Trait.NETWORK, network is not None and network_of(shown.ip) != network),
+            (Trait.DEVICE, device_key is not None and shown.device_key != device_key),
         )
         if other
     )
@@ -448,6 +452,7 @@ def network_of(ip: str | None) -> str | None:
 
 
 _NOBODY = Client()
+_NOTHING = (None, None, None, None)
 
 
 def _denied(

@@ -28,6 +28,7 @@ class EventName(StrEnum):
     BUDGET_SET = "budget.set"
     SESSION_ELEVATED = "session.elevated"
     SESSION_ROTATED = "session.rotated"
+    SESSION_BOUND = "session.bound"
     SESSION_REVOKED = "session.revoked"
     SESSION_OVER = "session.over"
     SESSION_CONTAINED = "session.contained"
@@ -231,6 +232,14 @@ def changed_event(name: EventName, session: Session, by: Actor | None = None, me
         name=name, principal=session.principal, uid=session.uid, session=session.id,
         by=by or actor_in(session),
         details={} if method is None else {"method": method.value},
+    )  # fmt: skip
+
+
+def bound_event(session: Session, by: Actor) -> Event:
+    """A session is bound to a key of its browser from now on: `device_key` is the key's RFC 7638 thumbprint."""
+    return Event(
+        name=EventName.SESSION_BOUND, principal=session.principal, uid=session.uid, session=session.id, by=by,
+        details={"device_key": session.client.device_key or ""},
     )  # fmt: skip
 
 

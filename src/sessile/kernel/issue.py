@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from sessile.kernel.assurance import Authentication, Method
-from sessile.kernel.decide import Snapshot, expires_at, resumable
+from sessile.kernel.decide import Snapshot, expires_at, is_live, resumable
 from sessile.kernel.lease import Lease
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, covers
@@ -114,7 +114,9 @@ def issue(
         created=now, last_seen=now, expires=expires,
         idle=policy.idle if draft.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS) else None,
         epoch=principal.epoch if principal else b"", everyone=everyone, rotated=now,
-        scopes=_scopes(draft, principal, giver), client=draft.client, label=draft.label,
+        # A key that the client proved for another session binds this one to nothing.
+        scopes=_scopes(draft, principal, giver), client=msgspec.structs.replace(draft.client, device_key=None),
+        label=draft.label,
     )  # fmt: skip
 
 
@@ -208,6 +210,17 @@ def retire(session: Session, until: datetime, now: datetime) -> Session:
     if session.kind is not SessionKind.KEY or session.rotated_out:
         raise ValueError("only a key that was not rotated out before is")
     return msgspec.structs.replace(session, generation=1, rotated=now, expires=min(session.expires, max(until, now)))
+
+
+def bound(snapshot: Snapshot, device_key: str, now: datetime) -> Session | None:
+    """The session bound to a key that its browser proved; itself if it is so already. None: it is over, no browser's,
+    or bound to another key."""
+    session = snapshot.session
+    if session.kind is not SessionKind.BROWSER or not is_live(snapshot, now):
+        return None
+    if session.client.device_key is None:
+        return msgspec.structs.replace(session, client=msgspec.structs.replace(session.client, device_key=device_key))
+    return session if session.client.device_key == device_key else None
 
 
 def positive(lifetime: timedelta | None) -> timedelta | None:

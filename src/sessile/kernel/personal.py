@@ -16,8 +16,8 @@ from sessile.kernel.event import Actor, Event
 from sessile.kernel.principal import ERASED, RESERVED_NAMES
 from sessile.kernel.session import Client
 
-DETAILS = frozenset({"called", "address"})
-"""Details that a person chose, or that reach it."""
+DETAILS = frozenset({"called", "address", "device_key"})
+"""Details that a person chose, or that reach it, or know its device again."""
 NAMED = "name:"
 """Whose what is said of a name is that nobody has, or of one whose uid is not known."""
 

@@ -23,6 +23,9 @@ class Trait(StrEnum):
     IP = "ip"
     NETWORK = "network"
     """The address's surroundings: an IPv4 /24, an IPv6 /48."""
+    DEVICE = "device"
+    """A key that the browser made for this session and proves every ten minutes (Device Bound Session Credentials);
+    bound from the registration on."""
 
 
 class Mismatch(StrEnum):

@@ -49,6 +49,8 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
     ip: str | None = None
     user_agent: str | None = None
     device_key: str | None = None
+    """The RFC 7638 thumbprint of the key that it proved for this request; in a stored session the one that the session
+    is bound to, which `Store.bind` says."""
 
 
 class Link(msgspec.Struct, frozen=True):

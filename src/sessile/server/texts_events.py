@@ -34,6 +34,7 @@ class Events:
                 "budget.set": "Budget set",
                 "session.elevated": "Confirmed it was you",
                 "session.rotated": "Session got a new token",
+                "session.bound": "Session bound to a key of its browser",
                 "session.revoked": "Session ended",
                 "session.over": "Over with what it hung on",
                 "session.contained": "Session ended after a compromise",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from sessile.errors import Conflict, LimitExceeded, NotFound
@@ -45,7 +46,8 @@ class Beginning:
         assert session.expires == now + HOUR
         assert session.idle == Policy.aal2().idle
         assert session.scopes == {"read", "write"}
-        assert (session.client, session.label) == (client, "laptop")
+        unbound = msgspec.structs.replace(client, device_key=None)
+        assert (session.client, session.label) == (unbound, "laptop"), "bound to no key of another session"
         assert (session.parent, session.origin, session.lineage, session.generation) == (None, None, (), 0)
         assert (session.ended, session.cause, session.ended_by, session.contained_since) == (None,) * 4
         assert found.principal == alice
