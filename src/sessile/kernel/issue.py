@@ -214,12 +214,14 @@ def retire(session: Session, until: datetime, now: datetime) -> Session:
 
 def bound(snapshot: Snapshot, device_key: str, now: datetime) -> Session | None:
     """The session bound to a key that its browser proved; itself if it is so already. None: it is over, no browser's,
-    or bound to another key."""
+    or bound to another key. Its token and its assurance are no matter: a session that is yet to step up is bound too.
+    """
     session = snapshot.session
     if session.kind is not SessionKind.BROWSER or not is_live(snapshot, now):
         return None
     if session.client.device_key is None:
-        return msgspec.structs.replace(session, client=msgspec.structs.replace(session.client, device_key=device_key))
+        client = msgspec.structs.replace(session.client, device_key=device_key)
+        return msgspec.structs.replace(session, client=client, generation=session.generation + 1)
     return session if session.client.device_key == device_key else None
 
 

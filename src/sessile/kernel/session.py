@@ -89,7 +89,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     everyone: bytes
     """The epoch of everybody, for this kind of session, when issued."""
     generation: int = 0
-    """How often its token was rotated. Of a key, 1 once it was rotated out: another has taken its place."""
+    """Which of its states follows which: how often its token was rotated, and once more for a device key that it was
+    bound to. Of a key, 1 once it was rotated out: another has taken its place."""
     rotated: datetime
     """When the current token became current."""
     scopes: frozenset[str] = frozenset()

@@ -23,12 +23,13 @@ from sessile.kernel.event import (
     EventName,
     actor_in,
     begun_event,
+    bound_event,
     changed_event,
     ended_event,
     ending_event,
     retired_event,
 )  # fmt: skip
-from sessile.kernel.issue import Draft, confirm, elevate, issue
+from sessile.kernel.issue import Draft, bound, confirm, elevate, issue
 from sessile.kernel.policy import AtLimit, Policy
 from sessile.kernel.principal import ERASED, OPERATOR, Principal, Status, new_epoch
 from sessile.kernel.reason import Reason
@@ -39,6 +40,7 @@ from sessile.stores.containing import aside, before, cut_of, ending_of, widened
 from sessile.stores.memory_directory import page, place
 from sessile.stores.memory_erasing import deletion, erased_containment, erased_event, erased_events, erased_session
 from sessile.stores.memory_leases import MemoryLeases
+from sessile.stores.memory_listing import all_below, listed
 from sessile.stores.memory_mail import MemoryMails
 from sessile.stores.memory_noticing import MemoryNotices
 from sessile.stores.memory_owning import MemoryOwning
@@ -279,6 +281,17 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryO
         self._sessions[session.id] = session
         self._keep_until[session.id] = max(self._keep_until[session.id], session.expires + TOMBSTONE)
 
+    async def bind(self, session_id: str, device_key: str, by: Actor) -> bool:
+        session, now = self._sessions.get(session_id), self._clock.now()
+        changed = bound(self._view(session, now), device_key, now) if session is not None else None
+        if changed is None:
+            return False
+        if changed != session:
+            self._sessions[session_id] = changed
+            self._append(bound_event(changed, by), now)
+            self._announce(f"s:{session_id}")
+        return True
+
     async def touch(self, seen: Mapping[str, datetime]) -> None:
         now = self._clock.now()
         for session_id, at in seen.items():
@@ -425,14 +438,8 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryO
         self, *, uid: str | None = None, giver: str | None = None, root: str | None = None, ended: bool = False,
         after: str | None = None, limit: int = PAGE,
     ) -> Page[SessionInfo]:  # fmt: skip
-        now = self._clock.now()
-        if root is not None:
-            found = [s for s in self._sessions.values() if s.id == root or any(a.session == root for a in s.lineage)]
-        else:
-            found = [s for s in self._sessions.values() if s.uid is not None and uid in (None, s.uid)]
-            if giver is not None:
-                found = [s for s in found if s.lineage and s.lineage[0].uid == giver]
-        tree = root is not None
+        now, tree = self._clock.now(), root is not None
+        found = listed(self._sessions.values(), uid, giver, root)
         shown = {place(s, tree): one for s in found if (one := self._info(s, now)).live or ended}
         return page(shown, after, limit, newest_first=not tree)
 
@@ -440,15 +447,7 @@ class MemoryStore(MemoryMails, MemoryLeases, MemoryNotices, MemoryWorks, MemoryO
         self, *, root: str | None = None, uid: str | None = None, after: str | None = None, limit: int = PAGE
     ) -> Page[Snapshot]:
         now = self._clock.now()
-        found = page(
-            {
-                place(s, True): s
-                for s in self._sessions.values()
-                if (s.id == root if root is not None else s.uid == uid)
-                or any(link.session == root if root is not None else link.uid == uid for link in s.lineage)
-            },
-            after, limit,
-        )  # fmt: skip
+        found = page({place(s, True): s for s in all_below(self._sessions.values(), root, uid)}, after, limit)
         return Page([self._view(session, now) for session in found], found.next)
 
     async def session(self, session_id: str) -> SessionInfo | None:

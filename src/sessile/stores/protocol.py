@@ -8,10 +8,10 @@ Rules for every method:
 * Not found is `NotFound`; a store that cannot answer raises `StoreUnavailable` and is asked again later. No
   other exception of a driver passes through.
 * Events are made by `kernel.event`'s functions, so that every store records the same.
-* Whatever can turn a yes into a no (end, rotation by event, confirm, epoch, status, policy) appends a row to
+* Whatever can turn a yes into a no (end, rotation by event, confirm, bind, epoch, status, policy) appends a row to
   the **journal** in the same transaction and is announced to the near cache as the object it touched:
   `s:<session id>`, `p:<uid>`, `policy:<name>` or `all`. Nothing else is announced.
-* Revocation wins: a touch, an offer, a confirm or a replace of a session that has ended changes nothing.
+* Revocation wins: a touch, an offer, a confirm, a bind or a replace of a session that has ended changes nothing.
 * Tokens reach a store as digests only.
 """
 
@@ -239,6 +239,15 @@ class Store(Protocol):
         that is a replay (`kernel.issue.retire`). Returns its new value.
 
         Raises NotFound; Conflict unless it is a key, alive, and was not rotated out before.
+        """
+
+    async def bind(self, session_id: str, device_key: str, by: Actor) -> bool:
+        """Bind a browser's session to a key that its browser proved (`kernel.issue.bound`): `device_key` is the key's
+        RFC 7638 thumbprint, in the session's client from now on. True also if it is bound to this very key already;
+        nothing is written then. False: the session is unknown, over, no browser's, or bound to another key.
+
+        A yes may turn into a no, and so it is announced. Nobody waits Δ for it: until then another node may still
+        accept the token without the key.
         """
 
     async def touch(self, seen: Mapping[str, datetime]) -> None:

@@ -1,4 +1,6 @@
-"""Tokens that follow one another, the last act, and the application's data. Revocation wins over all of it.
+"""Tokens that follow one another, the device's key, the last act, and the application's data.
+
+Revocation wins over all of it.
 
 The engine decides first; what it decided is then journalled, with its event, before the caller hears of it.
 """
@@ -14,10 +16,10 @@ import msgspec
 from sessile.errors import Conflict, NotFound, StoreUnavailable
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import Snapshot, TokenState, holds, horizon, is_live, rebound
-from sessile.kernel.event import Actor, Event, EventName, changed_event, retired_event
+from sessile.kernel.event import Actor, Event, EventName, bound_event, changed_event, retired_event
 from sessile.kernel.ids import partition_of
+from sessile.kernel.issue import bound, elevate
 from sessile.kernel.issue import confirm as confirmed
-from sessile.kernel.issue import elevate
 from sessile.kernel.policy import Policy
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session
@@ -127,6 +129,27 @@ async def retire(reach: Reach, session_id: str, until: datetime, successor: str,
             event = retired_event(session, successor, by)
             await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))  # noqa: B023
             return session
+    raise StoreUnavailable(BUSY)
+
+
+async def bind(reach: Reach, session_id: str, device_key: str, by: Actor) -> bool:
+    """See `Store.bind`."""
+    partition = partition_of(session_id)
+    for attempt in range(ATTEMPTS):
+        await pause(attempt)
+        found = await reach.look(partition, ["s" + session_id])
+        stored = found.stored(session_id)
+        snapshot = found.view(stored) if stored is not None else None
+        session = bound(snapshot, device_key, found.now) if snapshot is not None else None
+        if stored is None or snapshot is None or session is None:
+            return False
+        if session == stored.session:
+            return True
+        renewed = msgspec.structs.replace(stored, session=session)
+        if await _renew(reach, found, snapshot, stored, renewed):
+            event = bound_event(session, by)
+            await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))  # noqa: B023
+            return True
     raise StoreUnavailable(BUSY)
 
 

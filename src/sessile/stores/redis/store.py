@@ -264,6 +264,9 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
     async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Replaced:
         return await self._do(rotation.replace(self._open_reach(), presented, digest, method, by))
 
+    async def bind(self, session_id: str, device_key: str, by: Actor) -> bool:
+        return await self._do(rotation.bind(self._open_reach(), session_id, device_key, by))
+
     async def touch(self, seen: Mapping[str, datetime]) -> None:
         await rotation.touch(self._open_reach(), seen)
 

@@ -1,4 +1,5 @@
-"""Tokens that follow one another, the last act, and the application's data, in the writer's transaction.
+"""Tokens that follow one another, the device's key, the last act, and the application's data, in the writer's
+transaction.
 
 Revocation wins over all of it: a session that has ended is not changed.
 """
@@ -11,16 +12,16 @@ from datetime import datetime
 from sessile.errors import Conflict, NotFound
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import TokenState, holds, is_live, rebound
-from sessile.kernel.event import Actor, EventName, changed_event, retired_event
+from sessile.kernel.event import Actor, EventName, bound_event, changed_event, retired_event
+from sessile.kernel.issue import bound, elevate
 from sessile.kernel.issue import confirm as confirmed
-from sessile.kernel.issue import elevate
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Session
 from sessile.stores.protocol import Replaced
 from sessile.stores.retiring import retired
 from sessile.stores.sql import sessions
 from sessile.stores.sql.rows import instant
-from sessile.stores.sql.snapshots import by_id, by_ids, by_token
+from sessile.stores.sql.snapshots import Loaded, by_id, by_ids, by_token
 from sessile.stores.sql.transaction import Db, Transaction
 
 
@@ -77,10 +78,7 @@ def replace(tx: Transaction, presented: bytes, digest: bytes, method: Method | N
 
 def retire(tx: Transaction, session_id: str, until: datetime, successor: str, by: Actor) -> Session:
     """See `Store.retire`."""
-    uid = tx.row("SELECT uid FROM session WHERE id = ?", session_id)
-    tx.lock_principals(uid or ())
-    tx.lock_sessions((session_id,))
-    found = by_id(tx.db, session_id, tx.now)
+    found = _locked(tx, session_id)
     if found is None:
         raise NotFound(f"no session {session_id}")
     session = retired(found.snapshot, until, tx.now)
@@ -88,6 +86,19 @@ def retire(tx: Transaction, session_id: str, until: datetime, successor: str, by
     tx.announce(f"s:{session.id}")
     tx.record(retired_event(session, successor, by))
     return session
+
+
+def bind(tx: Transaction, session_id: str, device_key: str, by: Actor) -> bool:
+    """See `Store.bind`."""
+    found = _locked(tx, session_id)
+    session = bound(found.snapshot, device_key, tx.now) if found is not None else None
+    if found is None or session is None:
+        return False
+    if session != found.session:
+        sessions.save(tx, found, session)
+        tx.announce(f"s:{session.id}")
+        tx.record(bound_event(session, by))
+    return True
 
 
 def touch(tx: Transaction, seen: Mapping[str, datetime]) -> None:
@@ -112,6 +123,13 @@ def write_data(tx: Transaction, session_id: str, version: int, data: bytes) -> b
         return tx.change(first, found.seq, data) == 1
     next_one = "UPDATE session_data SET version = version + 1, data = ? WHERE session = ? AND version = ?"
     return tx.change(next_one, data, found.seq, version) == 1
+
+
+def _locked(tx: Transaction, session_id: str) -> Loaded | None:
+    uid = tx.row("SELECT uid FROM session WHERE id = ?", session_id)
+    tx.lock_principals(uid or ())
+    tx.lock_sessions((session_id,))
+    return by_id(tx.db, session_id, tx.now)
 
 
 def _lock(tx: Transaction, token: bytes) -> None:

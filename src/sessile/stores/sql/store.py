@@ -124,6 +124,9 @@ class SQLStore(SQLMails, SQLLeases, SQLNotices, SQLWorks, SQLOwning, SQLWalks):
     async def replace(self, presented: bytes, digest: bytes, method: Method | None, by: Actor) -> Replaced:
         return await self._end(rotation.replace, presented, digest, method, by, lane=Lane.CHANGES)
 
+    async def bind(self, session_id: str, device_key: str, by: Actor) -> bool:
+        return await self._write(rotation.bind, session_id, device_key, by)
+
     async def touch(self, seen: Mapping[str, datetime]) -> None:
         rest = iter(seen.items())
         while some := dict(islice(rest, _TOUCHES)):
