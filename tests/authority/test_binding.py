@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+import msgspec
 import pytest
 
-from sessile import Active, Authority, Client, Denied, Policy, Reason, Requirement, Trait
+from sessile import Active, Authority, Client, Denied, Issued, Policy, Reason, Requirement, Trait
 from sessile.kernel.decide import network_of
-from sessile.kernel.event import Event, EventName
+from sessile.kernel.event import SYSTEM, Event, EventName
 from sessile.kernel.policy import Mismatch
 from sessile.testing import ManualClock
 
@@ -17,6 +18,8 @@ HOME = Client(ip="192.0.2.7", user_agent="Firefox")
 NEAR = Client(ip="192.0.2.99", user_agent="Firefox")
 AWAY = Client(ip="203.0.113.9", user_agent="Firefox")
 OTHER = Client(ip="192.0.2.7", user_agent="curl")
+KEYED = msgspec.structs.replace(HOME, device_key="key")
+FORGED = msgspec.structs.replace(HOME, device_key="other")
 NETWORK_AND_AGENT = frozenset({Trait.NETWORK, Trait.USER_AGENT})
 
 
@@ -112,6 +115,85 @@ class TestMismatch:
             assert await authority.check(issued.token, client=HOME)
         assert authority.peek(issued.token, client=NEAR) is not None, "the entry carries what it is bound to"
         assert authority.peek(issued.token, client=AWAY) is None
+
+
+class TestDevice:
+    """A stolen token is worth nothing without the key that its browser proves."""
+
+    async def begun(self, authority: Authority, mismatch: Mismatch) -> Issued:
+        await bind(authority, mismatch, frozenset({Trait.DEVICE}))
+        issued = await authority.begin("alice", client=HOME)
+        for _ in range(2):
+            assert await authority.check(issued.token, client=HOME), "bound to nothing yet"
+        assert authority.peek(issued.token) is not None, "and so a check pays nothing"
+        assert await authority.store.bind(issued.active.session.id, "key", SYSTEM)
+        assert authority.peek(issued.token, client=HOME) is None, "the answer from before is gone"
+        return issued
+
+    async def test_refused_without_the_key_and_going_on_with_it(self, authority: Authority) -> None:
+        issued = await self.begun(authority, Mismatch.REFUSE)
+        for _ in range(2):  # by the store, then from memory
+            for other in (HOME, FORGED, None):
+                denied = await authority.check(issued.token, client=other)
+                assert isinstance(denied, Denied)
+                assert (denied.reason, denied.cure) == (Reason.UNBOUND, "sign_in")
+            assert await authority.check(issued.token, client=KEYED)
+            assert await authority.check(issued.token, client=Client(ip="203.0.113.9", device_key="key")), "anywhere"
+        for other in (HOME, FORGED, None):
+            assert authority.peek(issued.token, client=other) is None
+        assert authority.peek(issued.token, client=KEYED) is not None
+        (bound,) = await authority.store.events(names=[EventName.SESSION_BOUND])
+        assert (bound.session, bound.details) == (issued.active.session.id, {"device_key": "key"})
+        assert {tuple(event.details["traits"]) for event in await told(authority)} == {("device",)}
+
+    async def test_noted_without_the_key_and_let_in(self, authority: Authority) -> None:
+        issued = await self.begun(authority, Mismatch.NOTE)
+        for _ in range(3):
+            for client in (HOME, KEYED):
+                assert await authority.check(issued.token, client=client)
+        (event,) = await told(authority)
+        assert event.details == {"traits": ["device"], "then": "note"}
+
+    async def test_a_proof_without_the_key_unbinds_it(self, authority: Authority) -> None:
+        """The person proved itself: in a browser that cannot bind, or that registers a key of its own afterwards."""
+        issued = await self.begun(authority, Mismatch.STEP_UP)
+        denied = await authority.check(issued.token, client=HOME)
+        assert isinstance(denied, Denied)
+        assert (denied.reason, denied.cure, denied.cause) == (Reason.STALE_AUTHENTICATION, "step_up", "unbound")
+        assert await authority.check(issued.token, client=KEYED)
+        proof = await authority.check(issued.token, client=HOME, requirement=Requirement(below_policy=True))
+        assert isinstance(proof, Active)
+        again = await authority.elevate(proof, method="password", client=HOME)
+        assert again.active.session.client == HOME
+        assert await authority.check(again.token, client=HOME)
+        assert await authority.store.bind(again.active.session.id, "other", SYSTEM)
+        assert not await authority.check(again.token, client=HOME)
+        assert await authority.check(again.token, client=FORGED)
+
+    async def test_a_proof_with_the_key_keeps_it(self, authority: Authority) -> None:
+        issued = await self.begun(authority, Mismatch.STEP_UP)
+        proof = await authority.check(issued.token, client=KEYED)
+        assert isinstance(proof, Active)
+        again = await authority.elevate(proof, method="password", client=KEYED)
+        assert again.active.session.client == KEYED
+        assert not await authority.check(again.token, client=HOME)
+
+    async def test_ended_without_the_key(self, authority: Authority) -> None:
+        issued = await self.begun(authority, Mismatch.END)
+        assert await authority.check(issued.token, client=KEYED)
+        denied = await authority.check(issued.token, client=HOME)
+        assert isinstance(denied, Denied)
+        assert denied.reason is Reason.UNBOUND
+        denied = await authority.check(issued.token, client=KEYED)
+        assert isinstance(denied, Denied)
+        assert (denied.reason, denied.cause) == (Reason.REVOKED, "unbound")
+        assert not await authority.store.bind(issued.active.session.id, "key", SYSTEM)
+
+    async def test_a_session_begins_bound_to_nothing_whatever_its_client_shows(self, authority: Authority) -> None:
+        await bind(authority, Mismatch.REFUSE, frozenset({Trait.DEVICE}))
+        issued = await authority.begin("alice", client=KEYED)
+        assert issued.active.session.client == HOME
+        assert await authority.check(issued.token, client=HOME)
 
 
 def test_a_network() -> None:

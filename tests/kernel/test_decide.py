@@ -20,9 +20,11 @@ from sessile.kernel.decide import (
     differs,
     holds,
     horizon,
+    rebound,
     shows,
 )
-from sessile.kernel.policy import Policy, Trait
+from sessile.kernel.issue import bound
+from sessile.kernel.policy import Mismatch, Policy, Trait
 from sessile.kernel.principal import OPERATOR, Status, new_epoch
 from sessile.kernel.reason import Cure, Reason
 from sessile.kernel.session import Client, SessionKind, Tie
@@ -334,7 +336,10 @@ def test_demanding_more_lets_in_nobody_else(tree: tuple[Tree, str], after: timed
 # --- the client --------------------------------------------------------------------------------------------------
 
 clients = st.none() | st.builds(
-    Client, ip=st.sampled_from([None, "192.0.2.1", "192.0.2.2"]), user_agent=st.sampled_from([None, "a", "b"])
+    Client,
+    ip=st.sampled_from([None, "192.0.2.1", "192.0.2.2"]),
+    user_agent=st.sampled_from([None, "a", "b"]),
+    device_key=st.sampled_from([None, "key", "other"]),
 )
 
 
@@ -345,16 +350,55 @@ def test_binding(own: Client | None, shown: Client | None, traits: frozenset[Tra
     tree = Tree()
     own = own or Client()
     session = tree.sign_in(tree.person(policy=Policy(binding=traits)), client=own)
+    assert tree.sessions[session].client.device_key is None, "the key of another session binds none that begins"
+    tree.change(session, client=own)
     shown_or_none = shown or Client()
     same = (Trait.IP not in traits or own.ip in (None, shown_or_none.ip)) and (
         Trait.USER_AGENT not in traits or own.user_agent in (None, shown_or_none.user_agent)
     )
+    same = same and (Trait.DEVICE not in traits or own.device_key in (None, shown_or_none.device_key))
     same = same and (Trait.NETWORK not in traits or own.ip is None or shown_or_none.ip is not None)  # both of one /24
     assert reason(tree.decide(session, client=shown)) is (None if same else Reason.UNBOUND)
-    bound = binding(tree.sessions[session], Policy(binding=traits))
-    assert shows(shown, bound) == (bound is None or not differs(shown, bound))
-    assert (bound is None) == (not traits)
-    assert shows(shown, bound) == same
+    must = binding(tree.sessions[session], Policy(binding=traits))
+    assert shows(shown, must) == (must is None or not differs(shown, must))
+    known = {
+        Trait.IP: own.ip,
+        Trait.NETWORK: own.ip,
+        Trait.USER_AGENT: own.user_agent,
+        Trait.DEVICE: own.device_key,
+    }
+    assert (must is None) == all(known[trait] is None for trait in traits), "what is bound to nothing pays nothing"
+    assert shows(shown, must) == same
+
+
+def test_a_session_is_bound_to_the_first_key_while_it_is_alive() -> None:
+    tree = Tree()
+    strict = Policy(binding=frozenset({Trait.DEVICE}))
+    session = tree.sign_in(tree.person(policy=strict), client=Client(ip="192.0.2.1", user_agent="a"))
+    assert tree.decide(session) is None, "not bound yet"
+    first = bound(tree.snapshot(session), "key", START)
+    assert first is not None
+    assert first.client == Client(ip="192.0.2.1", user_agent="a", device_key="key")
+    tree.change(session, client=first.client)
+    assert bound(tree.snapshot(session), "key", START) == tree.sessions[session]
+    assert bound(tree.snapshot(session), "other", START) is None
+    for shown, allowed in ((None, False), (Client(), False), (Client(device_key="other"), False), (first.client, True)):
+        assert reason(tree.decide(session, client=shown)) is (None if allowed else Reason.UNBOUND)
+        assert differs(shown, (None, None, None, "key")) == (() if allowed else (Trait.DEVICE,))
+    tree.change(session, client=Client())
+    for late, alive in ((START + HOUR - TICK, True), (START + HOUR, False), (tree.sessions[session].expires, False)):
+        assert (bound(tree.snapshot(session), "key", late) is not None) is alive
+
+
+def test_a_proof_takes_the_client_with_its_key_or_without_one() -> None:
+    tree = Tree()
+    session = tree.sessions[tree.sign_in(client=Client(ip="192.0.2.1"))]
+    for mismatch in Mismatch:
+        policy = Policy(binding=frozenset({Trait.DEVICE}), mismatch=mismatch)
+        for proved in (Client(ip="192.0.2.2", device_key="key"), Client(ip="192.0.2.2")):
+            assert rebound(session, policy, proved).client == (
+                proved if mismatch is Mismatch.STEP_UP else session.client
+            )
 
 
 def test_only_browsers_are_bound() -> None:

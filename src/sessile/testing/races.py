@@ -111,7 +111,7 @@ class Races:
 
     # --- revocation against all else ------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("what", ["touch", "offer", "confirm", "replace", "write_data"])
+    @pytest.mark.parametrize("what", ["touch", "offer", "confirm", "replace", "bind", "write_data"])
     @pytest.mark.parametrize("how", ["session", "principal", "disable", "everyone"])
     async def test_an_end_wins(self, world: World, nodes: list[Node], what: str, how: str) -> None:
         count = RACES // 3
@@ -133,6 +133,7 @@ class Races:
             "replace": [
                 lambda h=h, d=d: store.replace(h.digest, d, None, SYSTEM) for h, d in zip(held, fresh, strict=True)
             ],
+            "bind": [lambda h=h: store.bind(h.id, "late", SYSTEM) for h in held],
             "write_data": [lambda h=h: store.write_data(h.id, 0, b"late") for h in held],
         }
         ends: dict[str, list[End]] = {

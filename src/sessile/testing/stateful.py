@@ -251,6 +251,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.issued[digest] = token.session
         return Issued(digest, token.session)
 
+    @rule(token=tokens, key=st.sampled_from(["one", "two"]))
+    def bind(self, token: Issued, key: str) -> None:
+        self.both(lambda store: store.bind(token.session, key, SYSTEM))
+
     @rule(token=tokens, ago=st.sampled_from([timedelta(0), -HOUR, SECOND, 30 * MINUTE, 59 * MINUTE]))
     def touch(self, token: Issued, ago: timedelta) -> None:
         self.both(lambda store: store.touch({token.session: self.clock.now() - ago}))
