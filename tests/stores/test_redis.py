@@ -18,6 +18,7 @@ import pytest
 from sessile.authority import Authority
 from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
+from sessile.kernel.event import SYSTEM
 from sessile.kernel.ids import ALPHABET, home, partition_of
 from sessile.kernel.principal import Status
 from sessile.kernel.reason import Reason
@@ -228,6 +229,22 @@ async def test_an_engine_that_lost_a_revocation_is_believed_only_after_it_was_ap
     wanted = Reason.DISABLED if how == "disable" else Reason.REVOKED
     await until_reason(one, issued, wanted)
     assert await reason(one, other) is (Reason.REVOKED if how == "everyone" else None)
+
+
+async def test_an_engine_that_lost_a_binding_is_believed_only_after_it_was_applied_again(
+    one: Authority, engine: Server
+) -> None:
+    """Else a token that was stolen counts again without the key of its browser."""
+    issued = await one.begin("alice")
+    engine.ask("SAVE")
+    assert await one.store.bind(issued.active.session.id, "key", SYSTEM)
+    engine.kill()
+    with contextlib.suppress(SessileError):
+        await one.store.read(issued.active.digest)
+    engine.start()
+    await until_reason(one, issued, None)
+    found = await one.session(issued.active.session.id)
+    assert found.client.device_key == "key"
 
 
 async def test_a_new_node_on_an_engine_that_went_back(
