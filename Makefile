@@ -53,7 +53,7 @@ simulate: $(DEV) ## run schedules of the near cache and its protocol (SEEDS=1000
 lock: $(LOCK)/bin/uv ## remake the pins in requirements/ from pyproject.toml (UPGRADE=1 takes newer releases)
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra server --group build --output-file requirements/server.txt
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra server --extra starlette --extra fastapi --extra postgres --extra redis \
-		--extra flask --extra django --extra leases --extra aws --extra places --group dev \
+		--extra flask --extra django --extra device --extra leases --extra aws --extra places --group dev \
 		--constraints requirements/server.txt --output-file requirements/dev.txt
 
 clean: ## remove .venv, caches and builds

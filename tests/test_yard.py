@@ -154,7 +154,7 @@ ORDER: list[set[str]] = [
         "watching",
         "working",
     },
-    {"factors", "signals", "web"},
+    {"dbsc", "factors", "signals", "web"},
     {"asgi"},
     {"starlette", "fastapi", "testing", "wsgi"},
     {"django", "flask"},

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sessile.authority import Authority
 from sessile.errors import SessileError, StoreUnavailable
@@ -27,14 +27,17 @@ from sessile.kernel.reason import Reason
 from sessile.kernel.token import Token
 from sessile.web import cookie as cookies
 from sessile.web import problem
-from sessile.web.access import Access, AccessDenied, empty_data, make_client
-from sessile.web.answer import Answer, Message, Receive, Send, send_problem
-from sessile.web.client import TrustedPeers
+from sessile.web.access import Access, AccessDenied, empty_data
+from sessile.web.answer import Answer, Message, Receive, Send, send_problem, send_whole
+from sessile.web.client import Clients, TrustedPeers
 from sessile.web.cookie import CookieSpec
 from sessile.web.csrf import OriginHeaders, OriginRule
 from sessile.web.hosts import LOOPBACK, AllowedHosts
 from sessile.web.live import Live
 from sessile.web.socket import Socket, refuse_handshake
+
+if TYPE_CHECKING:  # PyJWT and what else it needs are installed where it is used
+    from sessile.dbsc import DeviceBinding
 
 __all__ = ["Access", "AccessDenied", "CookieSpec", "Live", "SessileMiddleware"]
 
@@ -66,6 +69,7 @@ class SessileMiddleware:
         trusted_proxies: addresses or networks whose `X-Forwarded-For` is believed.
         no_activity: paths whose requests are no act of a person (polling). Event streams, prefetches and requests
             with `Sessile-Activity: none` never are.
+        device: binds sessions to the devices that they were begun on, where their policy says so.
 
     Raises:
         ValueError: a setting that cannot be; says what to write.
@@ -74,7 +78,7 @@ class SessileMiddleware:
     def __init__(
         self, app: App, authority: Authority, *, cookie: CookieSpec | None = None, origins: Iterable[str] = (),
         allowed_hosts: Iterable[str] | None = None, trusted_proxies: Iterable[str] = (),
-        no_activity: Iterable[str] = (),
+        no_activity: Iterable[str] = (), device: DeviceBinding | None = None,
     ) -> None:  # fmt: skip
         origins = tuple(origins)
         if allowed_hosts is None:
@@ -85,7 +89,9 @@ class SessileMiddleware:
         self._cookie_name = self.cookie.raw_name
         self._hosts = AllowedHosts(allowed_hosts, origins)
         self._rule = OriginRule(public=origins, trusted=origins)
-        self._trusted = TrustedPeers(trusted_proxies)
+        trusted = TrustedPeers(trusted_proxies)
+        self._device = None if device is None else device.serve(authority, self.cookie, trusted, origins)
+        self._clients = Clients(trusted, None if self._device is None else self._device.key)
         self._no_activity = frozenset(no_activity)
         self._opened = False
         self._peek = authority.peek
@@ -118,6 +124,11 @@ class SessileMiddleware:
             if not verdict:
                 await send_problem(send, problem.cross_site(verdict.reason))
                 return
+            if self._device is not None and scope["path"] in self._device.paths and scope["method"] == "POST":
+                if not self.authority.is_open:
+                    await self._open()
+                await send_whole(send, *await self._device.answer(scope, token, self._clients.of(scope)))
+                return
         result: Active | Denied = denied
         if token is not None:
             # A budget counts an agent's every call, whatever it says of it.
@@ -127,6 +138,8 @@ class SessileMiddleware:
         access = self._access(scope, token, result, bearer)
         if self._ahead[bearer]:
             access = await self._loaded(access, scope, token, bearer)
+        if self._device is not None:
+            send = self._device.adding(access, scope, send)
         answer = Answer(access, self.cookie, send)
         try:
             await self.app(scope, receive, answer.send)
@@ -152,7 +165,7 @@ class SessileMiddleware:
 
     def _access(self, scope: Scope, token: Token | None, result: Active | Denied, bearer: bool) -> Access:
         data = self.authority.session_data(result) if isinstance(result, Active) else empty_data()
-        access = scope["sessile"] = Access(self.authority, scope, self._trusted, token, result, data, bearer)
+        access = scope["sessile"] = Access(self.authority, scope, self._clients, token, result, data, bearer)
         scope["session"] = data
         return access
 
@@ -206,7 +219,11 @@ class SessileMiddleware:
     async def _check(self, token: Token, scope: Scope, touch: bool) -> Active | Denied:
         if not self.authority.is_open:
             await self._open()
-        return await self.authority.check(token, client=make_client(scope, self._trusted), touch=touch)
+        client = self._clients.of(scope)
+        result = await self.authority.check(token, client=client, touch=touch)
+        if self._device is not None:
+            await self._device.note_skipped(scope["headers"], result, client)
+        return result
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope["headers"]

@@ -28,7 +28,7 @@ from sessile.receipt import Issued
 from sessile.signing_in import SignIn
 from sessile.sync import SyncAuthority, SyncSignIn, wait, waits
 from sessile.web import problem, signing
-from sessile.web.access import Access, AccessDenied, empty_data, make_client, requirement
+from sessile.web.access import Access, AccessDenied, empty_data, requirement
 from sessile.web.answer import Answer, Message, RawHeaders
 from sessile.web.cookie import CookieSpec
 from sessile.web.csrf import SAFE_METHODS, OriginHeaders
@@ -201,7 +201,7 @@ class Front(asgi.SessileMiddleware):
 
     def admitted(self, scope: dict[str, Any], token: Token | None, result: Active | Denied, bearer: bool) -> SyncAccess:
         data = self.sync.session_data(result) if isinstance(result, Active) else empty_data()
-        return SyncAccess(Access(self.authority, scope, self._trusted, token, result, data, bearer), self.sync)
+        return SyncAccess(Access(self.authority, scope, self._clients, token, result, data, bearer), self.sync)
 
     def presented(self, token: str | None) -> SyncAccess:
         """What may be done with a token that came by no request."""
@@ -211,7 +211,7 @@ class Front(asgi.SessileMiddleware):
 
     def client(self, environ: Mapping[str, Any]) -> Client:
         """Who asks, by a WSGI environment."""
-        return make_client({"headers": list(headers_of(environ).items()), "client": peer_of(environ)}, self._trusted)
+        return self._clients.of({"headers": list(headers_of(environ).items()), "client": peer_of(environ)})
 
     def save(self, here: SyncAccess) -> None:
         """Write the request's application data now; without a session an anonymous one begins.

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Coroutine, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
@@ -32,7 +33,8 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(app: FastAPI) -> Iterator[Running]:
+def running(app: FastAPI, *, tls: Path | None = None) -> Iterator[Running]:
+    """`tls`: a file with a key and its certificate."""
     listening = socket.create_server(("127.0.0.1", 0))
     started = threading.Event()
 
@@ -41,7 +43,9 @@ def running(app: FastAPI) -> Iterator[Running]:
             await super().startup(sockets)
             started.set()
 
-    server = Listening(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2))
+    server = Listening(
+        uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2, ssl_certfile=tls)
+    )
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def serve() -> None:
@@ -52,7 +56,7 @@ def running(app: FastAPI) -> Iterator[Running]:
     thread.start()
     try:
         assert started.wait(30)
-        yield Running(app, f"http://127.0.0.1:{listening.getsockname()[1]}", loops[0])
+        yield Running(app, f"http{'s' if tls else ''}://127.0.0.1:{listening.getsockname()[1]}", loops[0])
     finally:
         server.should_exit = True
         thread.join(30)

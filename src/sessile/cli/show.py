@@ -55,6 +55,7 @@ def session_json(session: SessionInfo) -> dict[str, Any]:
         "expires": utc(session.expires),
         "scopes": sorted(session.scopes),
         "client": client_json(session.client),
+        "device_bound": session.client.device_key is not None,
         "label": session.label,
         "ended": utc(session.ended),
         "cause": session.cause,

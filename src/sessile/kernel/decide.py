@@ -433,10 +433,19 @@ def differs(client: Client | None, bound: Binding) -> tuple[Trait, ...]:
 
 
 def rebound(session: Session, policy: Policy, client: Client) -> Session:
-    """The session after its person proved itself in `client`: bound to that one, if the policy asks for that proof."""
+    """The session after its person proved itself in `client`: bound to that one, if the policy asks for that proof.
+
+    A key is bound by its registration alone: on another device the session has none yet.
+    """
     if policy.mismatch is Mismatch.STEP_UP and client != _NOBODY:
-        return msgspec.structs.replace(session, client=client)
+        same = client.device_key == session.client.device_key
+        return msgspec.structs.replace(session, client=client if same else without_key(client))
     return session
+
+
+def without_key(client: Client) -> Client:
+    """The same, as one that shows no device's key."""
+    return client if client.device_key is None else msgspec.structs.replace(client, device_key=None)
 
 
 @lru_cache(maxsize=4096)

@@ -29,6 +29,7 @@ class EventName(StrEnum):
     SESSION_ELEVATED = "session.elevated"
     SESSION_ROTATED = "session.rotated"
     SESSION_BOUND = "session.bound"
+    SESSION_UNREFRESHED = "session.unrefreshed"
     SESSION_REVOKED = "session.revoked"
     SESSION_OVER = "session.over"
     SESSION_CONTAINED = "session.contained"

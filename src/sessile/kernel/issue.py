@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from sessile.kernel.assurance import Authentication, Method
-from sessile.kernel.decide import Snapshot, expires_at, is_live, resumable
+from sessile.kernel.decide import Snapshot, expires_at, is_live, resumable, without_key
 from sessile.kernel.lease import Lease
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, covers
@@ -115,7 +115,7 @@ def issue(
         idle=policy.idle if draft.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS) else None,
         epoch=principal.epoch if principal else b"", everyone=everyone, rotated=now,
         # A key that the client proved for another session binds this one to nothing.
-        scopes=_scopes(draft, principal, giver), client=msgspec.structs.replace(draft.client, device_key=None),
+        scopes=_scopes(draft, principal, giver), client=without_key(draft.client),
         label=draft.label,
     )  # fmt: skip
 

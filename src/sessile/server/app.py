@@ -60,6 +60,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, hasher: Passwo
             Middleware(
                 SessileMiddleware, authority=server.authority, cookie=server.cookie, origins=settings.origins,
                 allowed_hosts=settings.allowed_hosts, trusted_proxies=settings.trusted_proxies,
+                device=server.device_binding,
             ),
             Middleware(Counting, server=server),
             Middleware(Bodies),

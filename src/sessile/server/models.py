@@ -220,6 +220,8 @@ class SessionOut(Output):
     expires: datetime
     scopes: list[str]
     client: ClientOut
+    device_bound: bool
+    """Its token opens nothing without a key that its browser keeps."""
     label: str
     live: bool
     ended: datetime | None
@@ -440,7 +442,8 @@ def session_members(info: SessionInfo) -> dict[str, Any]:
         "authentications": [AuthenticationOut(method=event.method, at=event.at) for event in info.authentications],
         "created": info.created, "last_seen": info.last_seen, "idle_expires": info.idle_expires,
         "expires": info.expires, "scopes": sorted(info.scopes), "client": ClientOut.of(info.client),
-        "label": info.label, "live": info.live, "ended": info.ended, "cause": info.cause, "ended_by": info.ended_by,
+        "device_bound": info.client.device_key is not None, "label": info.label, "live": info.live,
+        "ended": info.ended, "cause": info.cause, "ended_by": info.ended_by,
     }  # fmt: skip
 
 

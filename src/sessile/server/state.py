@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from fastapi import Request
 
 from sessile.clock import Clock
+from sessile.dbsc import DeviceBinding
 from sessile.errors import EngineAway
 from sessile.factors.addresses import Addresses
 from sessile.factors.blocklist import Blocklist
@@ -42,7 +43,7 @@ from sessile.server.strength import Strength
 from sessile.server.wording import TEXTS
 from sessile.stores.limits import COMPLAIN_SECONDS
 from sessile.web.client import TrustedPeers
-from sessile.web.cookie import CookieSpec
+from sessile.web.cookie import CookieSpec, beside
 from sessile.web.csrf import OriginRule
 
 logger = logging.getLogger("sessile")
@@ -62,20 +63,21 @@ class Server:
         self.passwords = Passwords(self.authority, hasher=hasher, blocklist=listed)
         self.strength = Strength()
         self.cookie = CookieSpec(name=settings.cookie_name)
-        self.return_cookie = CookieSpec(name=_beside(settings.cookie_name, "return"))
+        self.return_cookie = CookieSpec(name=beside(settings.cookie_name, "return"))
         """Where to go on after signing in: a checked path (decision 0004)."""
-        self.form_cookie = CookieSpec(name=_beside(settings.cookie_name, "form"))
+        self.form_cookie = CookieSpec(name=beside(settings.cookie_name, "form"))
         """The pre-session that the form of the login page is bound to."""
-        self.second_cookie = CookieSpec(name=_beside(settings.cookie_name, "second"))
+        self.second_cookie = CookieSpec(name=beside(settings.cookie_name, "second"))
         """The pre-session between the two steps of a sign-in, where a second factor is demanded (decision 0026)."""
-        self.device_cookie = CookieSpec(name=_beside(settings.cookie_name, "device"))
+        self.device_cookie = CookieSpec(name=beside(settings.cookie_name, "device"))
         """Says that its person signed in on this browser before: a way in while others guess."""
-        self.retry_cookie = CookieSpec(name=_beside(settings.cookie_name, "retry"))
+        self.retry_cookie = CookieSpec(name=beside(settings.cookie_name, "retry"))
         """Says that a page was asked for again because of a superseded token."""
-        self.reset_cookie = CookieSpec(name=_beside(settings.cookie_name, "reset"))
+        self.reset_cookie = CookieSpec(name=beside(settings.cookie_name, "reset"))
         """The secret of a link to set a new password, taken off the address."""
-        self.confirm_cookie = CookieSpec(name=_beside(settings.cookie_name, "confirm"))
+        self.confirm_cookie = CookieSpec(name=beside(settings.cookie_name, "confirm"))
         """The same of a link to confirm an e-mail address."""
+        self.device_binding = DeviceBinding()
         source = settings.secret_scanning
         self.scanner = Scanner(source, self.authority.clock) if source is not None else None
         """Whose reports of leaked tokens are taken; None: nobody's."""
@@ -111,6 +113,7 @@ class Server:
                 logger.warning("waiting: %s", error)
                 await asyncio.sleep(COMPLAIN_SECONDS)
         keys = await open_keys(self.authority.store, self.settings.key_path)
+        self.device_binding.use(keys)
         # The oldest key: the counts and the challenges of a node hold while another is restarted with a new one.
         throttle = self.passwords.throttle = Throttle(self.authority, keys[-1])
         self.passwords.devices = Devices(self.authority, throttle)
@@ -234,9 +237,3 @@ def _issuer(settings: Settings) -> str:
     """What an authenticator app calls this server: its public name, where it has one."""
     host = urlsplit(settings.origins[0]).hostname if settings.origins else None
     return host.replace(":", ".") if host else "Sessile"
-
-
-def _beside(name: str, word: str) -> str:
-    """A cookie's name with the same prefix, that does not contain the session cookie's own."""
-    prefix = next((one for one in ("__Host-Http-", "__Host-") if name.startswith(one)), "")
-    return f"{prefix}{word}-{name.removeprefix(prefix)}"

@@ -115,6 +115,10 @@ class Landing:
         "Sign in again and look through your sessions."
     )
     disabled: str = "This account is disabled. Ask an operator to enable it."
+    unbound: str = (
+        "This session is tied to the device where it began, and this browser did not show that it is there. "
+        "Try again in a moment, or sign in."
+    )
     unknown: str = "Your session is not known here any more. Please sign in again."
 
 
@@ -145,6 +149,7 @@ class Account:
 @dataclass(frozen=True, slots=True)
 class SessionWords:
     this_one: str = "This one"
+    bound: str = "Bound to its device"
     end: str = "End"
     sign_out: str = "Sign out"
     end_label: str = "End {label}"

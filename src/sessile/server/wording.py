@@ -201,6 +201,8 @@ class Wording(Texts):
                 return land.disabled
             case Reason.REPLAYED:
                 return land.replayed
+            case Reason.UNBOUND:
+                return land.unbound
             case Reason.REVOKED if when:
                 return self._why_revoked(denied, when, person, device)
         return land.unknown

@@ -186,3 +186,15 @@ class Binding:
             assert (key == "key") is bound
             names = await world.happened(session=each.id)
             assert sorted(names) == ["session.begun", *(["session.bound"] if bound else []), "session.revoked"]
+
+    async def test_a_proof_on_another_device_leaves_the_first(self, world: World) -> None:
+        """And takes no other: a key is bound by its registration alone."""
+        await world.policy(binding=frozenset({Trait.DEVICE}), mismatch=Mismatch.STEP_UP)
+        held = await world.sign_in(await world.person(), client=HOME)
+        await world.store.bind(held.id, "desk", SYSTEM)
+        desk, kept, moved = msgspec.structs.replace(HOME, device_key="desk"), new_digest(), new_digest()
+        await world.store.replace(held.digest, kept, Method.PASSWORD, Actor(name="alice", client=desk))
+        assert (await world.info(held)).client == desk
+        elsewhere = msgspec.structs.replace(AWAY, device_key="another session's")
+        await world.store.replace(kept, moved, Method.PASSWORD, Actor(name="alice", client=elsewhere))
+        assert (await world.info(held)).client == AWAY

@@ -29,7 +29,7 @@ from sessile.kernel.token import Token
 from sessile.kernel.work import Work
 from sessile.receipt import Issued
 from sessile.web import problem
-from sessile.web.client import TrustedPeers, device_label, read_client
+from sessile.web.client import Clients
 from sessile.web.problem import Problem
 from sessile.working import PARKED_FOR
 
@@ -83,7 +83,7 @@ class Access:
     _client: Client | None = None
 
     def __init__(
-        self, authority: Authority, scope: dict[str, Any], trusted: TrustedPeers, token: Token | None,
+        self, authority: Authority, scope: dict[str, Any], clients: Clients, token: Token | None,
         result: Active | Denied, data: SessionData, bearer: bool,
     ) -> None:  # fmt: skip
         self.authority = authority
@@ -94,7 +94,7 @@ class Access:
         # Not the scope itself, which holds this object: a cycle would leave every request to the collector.
         self._headers = scope["headers"]
         self._peer = scope.get("client")
-        self._trusted = trusted
+        self._clients = clients
 
     def __repr__(self) -> str:
         return f"Access({self._result!r})"
@@ -120,7 +120,7 @@ class Access:
     def client(self) -> Client:
         """Who asks: address, user agent and a label. Built when first used."""
         if self._client is None:
-            self._client = make_client({"headers": self._headers, "client": self._peer}, self._trusted)
+            self._client = self._clients.of({"headers": self._headers, "client": self._peer})
         return self._client
 
     def peek(self, requirement: Requirement = NOTHING_MORE) -> Active | None:
@@ -290,12 +290,6 @@ def requirement(
     if fresh is not None and fresh <= timedelta(0):
         raise ValueError("fresh is a positive duration")
     return Requirement(assurance=assurance, fresh=fresh, scopes=check_scopes(scopes), below_policy=below_policy)
-
-
-def make_client(scope: dict[str, Any], trusted: TrustedPeers) -> Client:
-    """Who asks, bounded and printable."""
-    traits = read_client(scope, trusted)
-    return Client(label=device_label(traits.user_agent), ip=traits.ip, user_agent=traits.user_agent)
 
 
 def empty_data() -> SessionData:

@@ -151,8 +151,12 @@ def _may_rotate(message: Message) -> bool:
 
 
 async def send_problem(send: Send, problem: Problem) -> None:
+    """A problem, as a whole HTTP answer."""
+    await send_whole(send, problem.status, problem.response_headers(), problem.body())
+
+
+async def send_whole(send: Send, status: int, headers: RawHeaders, body: bytes) -> None:
     """A whole HTTP answer."""
-    body = problem.body()
-    headers = [*problem.response_headers(), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})

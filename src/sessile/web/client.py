@@ -6,10 +6,12 @@ the configured list, and then only as far as the chain of listed peers reaches, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, NamedTuple
+
+from sessile.kernel.session import Client
 
 MAX_USER_AGENT: Final = 512
 """Characters of a user agent that are kept."""
@@ -23,6 +25,7 @@ _MAX_ADDRESS: Final = 64
 _CONTROLS: Final = bytes([*range(0x20), *range(0x7F, 0xA0)])
 
 _Address = IPv4Address | IPv6Address
+RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 class Traits(NamedTuple):
@@ -60,6 +63,30 @@ class TrustedPeers:
 
     def __contains__(self, address: object) -> bool:
         return any(address in network for network in self._networks)
+
+
+class Clients:
+    """Says who asks.
+
+    `device_key` reads from raw headers the thumbprint of the key that the request speaks for (`sessile.dbsc`); without
+    it nobody shows one.
+    """
+
+    __slots__ = ("_device_key", "trusted")
+
+    def __init__(
+        self, trusted: TrustedPeers, device_key: Callable[[RawHeaders], str | None] | None = None
+    ) -> None:  # fmt: skip
+        self.trusted = trusted
+        self._device_key = device_key
+
+    def of(self, scope: Mapping[str, Any]) -> Client:
+        """Of an ASGI http or websocket scope, bounded and printable. Never raises for what a client sent."""
+        traits = read_client(scope, self.trusted)
+        key = None if self._device_key is None else self._device_key(scope["headers"])
+        return Client(
+            label=device_label(traits.user_agent), ip=traits.ip, user_agent=traits.user_agent, device_key=key
+        )  # fmt: skip
 
 
 def read_client(scope: Mapping[str, Any], trusted: TrustedPeers) -> Traits:

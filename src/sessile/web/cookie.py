@@ -143,6 +143,11 @@ class CookieSpec:
                 raise ValueError(f'a {prefix} cookie needs path="/"; for a narrower path use the prefix __Secure-')
 
     @property
+    def attributes(self) -> str:
+        """Path, Domain, Secure, HttpOnly and SameSite, as they stand in the header."""
+        return self._attributes.decode("ascii").removeprefix("; ")
+
+    @property
     def deviations(self) -> tuple[str, ...]:
         """What departs from SP 800-63B-4 5.1.1 and ASVS V3.3, a sentence each, for `doctor`; empty by
         default.
@@ -175,6 +180,13 @@ class CookieSpec:
         remove a newer cookie that another answer has just set.
         """
         return b"set-cookie", self.raw_name + b"=" + self._attributes + b"; Max-Age=0"
+
+
+def beside(name: str, word: str) -> str:
+    """The name of a cookie that stands beside the session's: with the same prefix, and without containing its name,
+    which would make each look for that one longer."""
+    prefix = next((one for one in _PREFIXES if name.startswith(one)), "")
+    return f"{prefix}{word}-{name.removeprefix(prefix)}"
 
 
 def _check_name(name: str) -> None:
