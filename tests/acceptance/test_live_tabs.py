@@ -92,6 +92,29 @@ async def test_with_the_stream_blocked_the_next_click_is_denied(sessile: Program
         await expect(page.get_by_role("status")).to_contain_text("laptop stolen")
 
 
+async def test_signing_out_is_answered_although_the_tab_hears_of_the_end(
+    sessile: Program, context: BrowserContext
+) -> None:
+    """The answer takes the cookie away and says so; a tab that left meanwhile would cut it off."""
+    sessile.add("alice")
+    with sessile.started("serve", "--port", "0") as server:
+        for _ in range(10):
+            page = await signed_in(context, local(server.url))
+            await listening(page)
+            # So that the tab has heard of it for sure before the answer is here.
+            await context.route("**/logout", slowly)
+            await page.get_by_role("banner").get_by_role("button", name="Sign out").click()
+            await expect(page.get_by_role("status")).to_contain_text("You signed out")
+            assert "__Host-sessile" not in [one.get("name") for one in await context.cookies(local(server.url))]
+            await page.close()
+
+
+async def slowly(route: PageRoute) -> None:
+    answer = await route.fetch(max_redirects=0)
+    await asyncio.sleep(0.2)
+    await route.fulfill(response=answer)
+
+
 async def test_content_goes_before_the_navigation(sessile: Program, context: BrowserContext) -> None:
     """A login page that takes its time leaves nothing to read meanwhile."""
     sessile.add("alice")

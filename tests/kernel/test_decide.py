@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -390,15 +391,19 @@ def test_a_session_is_bound_to_the_first_key_while_it_is_alive() -> None:
         assert (bound(tree.snapshot(session), "key", late) is not None) is alive
 
 
-def test_a_proof_takes_the_client_with_its_key_or_without_one() -> None:
+def test_a_proof_takes_the_client_and_no_other_key_than_was_bound() -> None:
     tree = Tree()
-    session = tree.sessions[tree.sign_in(client=Client(ip="192.0.2.1"))]
+    begun = tree.sessions[tree.sign_in(client=Client(ip="192.0.2.1"))]
+    here, there = Client(ip="192.0.2.1", device_key="key"), Client(ip="192.0.2.2")
+    bound = msgspec.structs.replace(begun, client=here)
+    keyed, other = (msgspec.structs.replace(there, device_key=key) for key in ("key", "other"))
     for mismatch in Mismatch:
         policy = Policy(binding=frozenset({Trait.DEVICE}), mismatch=mismatch)
-        for proved in (Client(ip="192.0.2.2", device_key="key"), Client(ip="192.0.2.2")):
-            assert rebound(session, policy, proved).client == (
-                proved if mismatch is Mismatch.STEP_UP else session.client
-            )
+        for session, proved, then in (
+            (begun, there, there), (begun, keyed, there), (bound, there, there), (bound, other, there),
+            (bound, keyed, keyed),
+        ):  # fmt: skip
+            assert rebound(session, policy, proved).client == (then if mismatch is Mismatch.STEP_UP else session.client)
 
 
 def test_only_browsers_are_bound() -> None:

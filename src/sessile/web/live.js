@@ -3,8 +3,8 @@
   const doc = document, script = doc.currentScript, set = script.dataset, {session, login} = set, root = doc.documentElement;
   const at = name => new URL(name, script.src), name = at(session || '.');
   const sleep = ms => new Promise(done => setTimeout(done, ms)), now = Date.now;
-  const make = tag => doc.createElement(tag);
-  let gone, quit, channel, leading, state, dialog, clock, checking;
+  const make = tag => doc.createElement(tag), on = addEventListener;
+  let gone, quit, sent, tabs, first, state, box, clock, busy;
 
   const ask = (signal, method) =>
     fetch(at('events'), {method, signal, headers: {accept: 'text/event-stream'}});
@@ -14,6 +14,8 @@
 
   const leave = () => {
     if (gone) return;
+    // A form is on its way (signing out): its answer is what ends this page, and must not be cut off.
+    if (now() - sent < 3e3) return sleep(3e3).then(leave);
     // A page that is for everybody would come again and again.
     if (!session && !login && now() - sessionStorage.sessile < 1e4) return quit.abort();
     sessionStorage.sessile = now();
@@ -25,12 +27,12 @@
   const hear = said => {
     state = said;
     clearInterval(clock);
-    dialog?.remove();
+    box?.remove();
     said.type == 'revoked' ? leave() : said.type != 'live' && warn(said);
   };
   const tell = said => {
     if (said.limit) said.until = now() + said.left * 1e3;
-    channel.postMessage(said);
+    tabs.postMessage(said);
     hear(said);
   };
 
@@ -41,19 +43,19 @@
       : [set.prove || 'Confirm it is you.', set.confirm || 'Confirm'];
     const count = () => {
       const left = Math.max(0, (until - now()) / 1e3 | 0);
-      text.textContent = say.replace('{left}', (left / 60 | 0) + ':' + ('0' + left % 60).slice(-2));
+      text.textContent = say.replace('{left}', `${left / 60 | 0}:${('0' + left % 60).slice(-2)}`);
       if (until && !left) check(clearInterval(clock));
     };
     if (idle) act.onclick = extend;
     else act.href = set.stepUp || '/account/step-up';
     // Whoever is where one proves oneself needs no telling, and nothing in the way.
     if (act.pathname == location.pathname) return;
-    dialog = make('dialog');
-    dialog.className = 'sessile-live';
-    dialog.ariaLabel = act.textContent = label;
-    dialog.append(text, act);
-    doc.body.append(dialog);
-    dialog.showModal();
+    box = make('dialog');
+    box.className = 'sessile-live';
+    box.ariaLabel = act.textContent = label;
+    box.append(text, act);
+    doc.body.append(box);
+    box.showModal();
     if (until) clock = setInterval(count, 1e3);
     count();
   };
@@ -63,17 +65,17 @@
 
   // After a rest nothing is shown before the server has said that the session lives.
   const check = async () => {
-    if (checking) return;
-    for (checking = 1; checking; checking && await sleep(2e3)) {
+    if (busy) return;
+    for (busy = 1; busy; busy && await sleep(2e3)) {
       const answer = await ask(quit.signal, 'HEAD').catch(() => 0);
       if (answer && over(answer)) leave();
       else if (answer.ok) root.style.display = '';
-      checking = !(answer.ok || gone || quit.signal.aborted);
+      busy = !(answer.ok || gone || quit.signal.aborted);
     }
   };
 
   const listen = async mine => {
-    leading = 1;
+    first = 1;
     for (let wait = 500; !mine.aborted && !gone; wait = Math.min(wait * 2, 3e4)) {
       const one = new AbortController(), stop = () => one.abort();
       let dog;
@@ -102,19 +104,20 @@
 
   const start = () => {
     quit = new AbortController();
-    leading = checking = 0;
+    first = busy = 0;
     const {signal} = quit, lead = () => listen(signal);
-    channel = new BroadcastChannel(name);
-    channel.onmessage = ({data}) => data ? hear(data) : leading && state && channel.postMessage(state);
-    channel.postMessage(0);
+    tabs = new BroadcastChannel(name);
+    tabs.onmessage = ({data}) => data ? hear(data) : first && state && tabs.postMessage(state);
+    tabs.postMessage(0);
     navigator.locks?.request(name, {signal}, lead).catch(() => 0) ?? lead();
   };
-  addEventListener('pagehide', ({persisted}) => {
+  on('pagehide', ({persisted}) => {
     if (persisted) root.style.display = 'none';
     quit.abort();
-    channel.close();
+    tabs.close();
   });
-  addEventListener('pageshow', ({persisted}) => persisted && !gone && check(start()));
-  addEventListener('visibilitychange', () => doc.hidden || check());
+  on('pageshow', ({persisted}) => persisted && !gone && check(start()));
+  on('submit', () => sent = now());
+  on('visibilitychange', () => doc.hidden || check());
   start();
 })();
