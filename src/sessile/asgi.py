@@ -21,13 +21,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from sessile.authority import Authority
+from sessile.data import SessionData
 from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.reason import Reason
 from sessile.kernel.token import Token
 from sessile.web import cookie as cookies
 from sessile.web import problem
-from sessile.web.access import Access, AccessDenied, empty_data, make_client
+from sessile.web.access import Access, AccessDenied, Site, empty_data, make_client
 from sessile.web.answer import Answer, Message, Receive, Send, send_problem
 from sessile.web.client import TrustedPeers
 from sessile.web.cookie import CookieSpec
@@ -82,13 +83,16 @@ class SessileMiddleware:
         self.app = app
         self.authority = authority
         self.cookie = cookie or CookieSpec()
-        self._cookie_name = self.cookie.raw_name
+        self._browsers = self.cookie.raw_name + b"=slb_"
+        self._token_from = len(self.cookie.raw_name) + 1
+        self._site = Site(authority, self.cookie, TrustedPeers(trusted_proxies))
         self._hosts = AllowedHosts(allowed_hosts, origins)
         self._rule = OriginRule(public=origins, trusted=origins)
-        self._trusted = TrustedPeers(trusted_proxies)
         self._no_activity = frozenset(no_activity)
         self._opened = False
         self._peek = authority.peek
+        self._ready = authority.ready
+        self._read_data = authority.read_data
         self._local = authority.store.local
         self._ahead = {False: not self._local, True: False}
         """Whether session data is read before the application runs, of browsers and of bearers: not where it has never
@@ -97,41 +101,46 @@ class SessileMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await self._websocket(scope, receive, send)
-            elif scope["type"] == "lifespan":
-                await self._lifespan(scope, receive, send)
-            else:
-                await self.app(scope, receive, send)
+            await self._no_request(scope, receive, send)
             return
         raw = scope["headers"]
         headers = dict(raw)
         if len(headers) != len(raw):
             headers = _joined(raw)
         host = headers.get(b"host")
-        if host is None or not self._hosts.allows_name(host):
+        if host not in self._hosts.seen and (host is None or not self._hosts.allows_name(host)):
             await send_problem(send, problem.misdirected())
             return
-        token, denied, bearer = self._token(headers)
-        if not bearer and scope["method"] not in _SAFE:
-            verdict = self._rule.judge(scope["method"], _origin(headers))
-            if not verdict:
-                await send_problem(send, problem.cross_site(verdict.reason))
-                return
-        result: Active | Denied = denied
-        if token is not None:
-            # A budget counts an agent's every call, whatever it says of it.
-            touch = bearer or self._is_act(scope["path"], headers)
-            active = self._peek(token, touch=touch)
-            result = active if active is not None else await self._check(token, scope, touch)
-        access = self._access(scope, token, result, bearer)
+        # Nearly every request changes nothing and carries our cookie alone. What follows the cookie's name is looked up
+        # as it is: what the near cache knows is a token, and nothing beside it.
+        cookie = headers.get(b"cookie", b"")
+        token: Token | bytes | None = cookie
+        result: Active | Denied | None = None
+        bearer = False
+        if cookie.startswith(self._browsers) and scope["method"] in _SAFE and b"authorization" not in headers:
+            result = self._ready(cookie[self._token_from :])
+        if result is None:
+            token, denied, bearer = self._token(headers)
+            if not bearer and scope["method"] not in _SAFE:
+                verdict = self._rule.judge(scope["method"], _origin(headers))
+                if not verdict:
+                    await send_problem(send, problem.cross_site(verdict.reason))
+                    return
+            result = denied
+            if token is not None:
+                # A budget counts an agent's every call, whatever it says of it.
+                touch = bearer or self._is_act(scope["path"], headers)
+                active = self._peek(token, touch=touch)
+                result = active if active is not None else await self._check(token, scope, touch)
+        access = self._admit(scope, token, result, bearer)
         if self._ahead[bearer]:
-            access = await self._loaded(access, scope, token, bearer)
-        answer = Answer(access, self.cookie, send)
+            await self._load(access)
+        answer = Answer(access, send)
         try:
             await self.app(scope, receive, answer.send)
         except asyncio.CancelledError:
-            if not answer.stop():
+            # Not by us, or by others too.
+            if answer.watch is None or not answer.watch.stop():
                 raise
         except SessileError as error:
             if answer.started:
@@ -143,28 +152,27 @@ class SessileMiddleware:
         finally:
             if not self._local:
                 self._learn(access)
-            if not answer.plain:
-                answer.stop()
-        if not answer.plain and answer.cut:
+            if answer.watch is not None:
+                answer.watch.stop()
+        if answer.watch is not None and answer.cut:
             await answer.close()
 
     # -- the request ----------------------------------------------------------------------------------------------
 
-    def _access(self, scope: Scope, token: Token | None, result: Active | Denied, bearer: bool) -> Access:
-        data = self.authority.session_data(result) if isinstance(result, Active) else empty_data()
-        access = scope["sessile"] = Access(self.authority, scope, self._trusted, token, result, data, bearer)
+    def _admit(self, scope: Scope, token: Token | bytes | None, result: Active | Denied, bearer: bool) -> Access:
+        """Show the application what it may do."""
+        data = SessionData(self._read_data, result.session.id) if isinstance(result, Active) else empty_data()
+        access = scope["sessile"] = Access(self._site, scope, token, result, data, bearer)
         scope["session"] = data
         return access
 
-    async def _loaded(self, access: Access, scope: Scope, token: Token | None, bearer: bool) -> Access:
-        """The same with its data read, which a remote store cannot do when the application first looks at it."""
-        active = access.live
-        if active is not None:
+    async def _load(self, access: Access) -> None:
+        """Read its data, which a remote store cannot do when the application first looks at it."""
+        if access.live is not None:
             try:
-                await access.data.load(self.authority.store, active.session.id)
+                await access.data.load(self.authority.store)
             except SessileError:
-                return self._access(scope, token, Denied(reason=Reason.UNAVAILABLE), bearer)
-        return access
+                access.lose()
 
     def _learn(self, access: Access) -> None:
         """Whether this application looks at session data. Once is enough; so many requests without are, too."""
@@ -185,7 +193,7 @@ class SessileMiddleware:
         sent = headers.get(b"cookie")
         if sent is None:
             return None, _MISSING, False
-        value = cookies.find(sent, self._cookie_name)
+        value = cookies.find(sent, self.cookie.raw_name)
         if not value:
             return None, _MISSING, False
         if not isinstance(value, bytes):
@@ -206,7 +214,15 @@ class SessileMiddleware:
     async def _check(self, token: Token, scope: Scope, touch: bool) -> Active | Denied:
         if not self.authority.is_open:
             await self._open()
-        return await self.authority.check(token, client=make_client(scope, self._trusted), touch=touch)
+        return await self.authority.check(token, client=make_client(scope, self._site.trusted), touch=touch)
+
+    async def _no_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope["headers"]
@@ -223,9 +239,9 @@ class SessileMiddleware:
             return
         # No act of a person: scripts open sockets, and open them again.
         result = denied if token is None else await self._check(token, scope, bearer)
-        access = self._access(scope, token, result, bearer)
+        access = self._admit(scope, token, result, bearer)
         if self._ahead[bearer]:
-            access = await self._loaded(access, scope, token, bearer)
+            await self._load(access)
         try:
             await Socket(access, scope, receive, send).run(self.app)
         finally:
