@@ -91,12 +91,11 @@ class SessileMiddleware:
         self._no_activity = frozenset(no_activity)
         self._opened = False
         self._peek = authority.peek
-        self._ready = authority.ready
         self._read_data = authority.read_data
         self._local = authority.store.local
-        self._ahead = {False: not self._local, True: False}
-        """Whether session data is read before the application runs, of browsers and of bearers: not where it has never
-        looked at any."""
+        self._ahead = {False: True, True: False}
+        """Whether session data of a remote store is read before the application runs, of browsers and of bearers: not
+        where it has never looked at any."""
         self._unread = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,7 +117,7 @@ class SessileMiddleware:
         result: Active | Denied | None = None
         bearer = False
         if cookie.startswith(self._browsers) and scope["method"] in _SAFE and b"authorization" not in headers:
-            result = self._ready(cookie[self._token_from :])
+            result = self.authority.ready(cookie[self._token_from :])
         if result is None:
             token, denied, bearer = self._token(headers)
             if not bearer and scope["method"] not in _SAFE:
@@ -133,7 +132,7 @@ class SessileMiddleware:
                 active = self._peek(token, touch=touch)
                 result = active if active is not None else await self._check(token, scope, touch)
         access = self._admit(scope, token, result, bearer)
-        if self._ahead[bearer]:
+        if not self._local and self._ahead[bearer]:
             await self._load(access)
         answer = Answer(access, send)
         try:
@@ -240,7 +239,7 @@ class SessileMiddleware:
         # No act of a person: scripts open sockets, and open them again.
         result = denied if token is None else await self._check(token, scope, bearer)
         access = self._admit(scope, token, result, bearer)
-        if self._ahead[bearer]:
+        if not self._local and self._ahead[bearer]:
             await self._load(access)
         try:
             await Socket(access, scope, receive, send).run(self.app)

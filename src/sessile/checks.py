@@ -69,11 +69,9 @@ class Checks(abc.ABC):
         self.traces = Traces(clock)
         self.budgets = Budgets(clock)
         self.watching = Watching(store, near, clock)
-        # Bound once: the cached path pays for no attribute that it does not need.
-        self._cached = near.get
-        self._current = store.current
+        self._hot = near.get, clock.elapsed, store.current
+        """What `ready` calls. Bound once, and read at once: it pays for no attribute that it does not need."""
         self._partitioned = store.partitioned
-        self._elapsed = clock.elapsed
 
     @abc.abstractmethod
     async def open(self) -> Any:
@@ -104,13 +102,14 @@ class Checks(abc.ABC):
         """`peek` for a token as it came. `touch=None`: who asks does not know yet whether this is an act of the person;
         None then where it matters, because one would have to be noted."""
         # BLAKE2b is Python's own; SHA-256 goes to OpenSSL, whose preparations take longer than so few bytes do.
-        entry = self._cached(blake2b(raw).digest())
+        cached, elapsed, current = self._hot
+        entry = cached(blake2b(raw).digest())
         if entry is None:
             return None
         # The clock is read after the look-up, inside every check: never a flag, never a time from before.
-        now = self._elapsed()
+        now = elapsed()
         # Where some partitions are away, the others are answered all the same. The fourth character names it.
-        if not self._current(now) and not (self._partitioned and self._current(now, chr(raw[4]))):
+        if not current(now) and not (self._partitioned and current(now, chr(raw[4]))):
             return None
         if now >= entry.good_until:  # what `current` has only now heard to be over is good until never: so after it
             return None
@@ -163,7 +162,7 @@ class Checks(abc.ABC):
             return Denied(reason=Reason.MALFORMED)
         key = digest(token)
         ip = client.ip if client is not None else None
-        if self._strangers.wait(ip, self._elapsed()):
+        if self._strangers.wait(ip, self.clock.elapsed()):
             return Denied(reason=Reason.UNAVAILABLE)
         try:
             if self._upkeep is None:
@@ -177,7 +176,7 @@ class Checks(abc.ABC):
         self, token: str, key: bytes, client: Client | None, requirement: Requirement, touch: bool
     ) -> Active | Denied:
         with self._near.reading() as reading:
-            started = self._elapsed()
+            started = self.clock.elapsed()
             snapshot = await self.store.read(key)
             if snapshot is None:
                 self._strangers.unknown(client.ip if client is not None else None, started)
