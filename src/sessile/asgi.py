@@ -25,7 +25,7 @@ from sessile.data import SessionData
 from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.reason import Reason
-from sessile.kernel.token import Token
+from sessile.kernel.token import TOKEN_LENGTH, Token
 from sessile.web import cookie as cookies
 from sessile.web import problem
 from sessile.web.access import Access, AccessDenied, Site, empty_data, make_client
@@ -84,7 +84,7 @@ class SessileMiddleware:
         self.authority = authority
         self.cookie = cookie or CookieSpec()
         self._browsers = self.cookie.raw_name + b"=slb_"
-        self._token_from = len(self.cookie.raw_name) + 1
+        self._alone = len(self.cookie.raw_name) + 1 + TOKEN_LENGTH
         self._site = Site(authority, self.cookie, TrustedPeers(trusted_proxies))
         self._hosts = AllowedHosts(allowed_hosts, origins)
         self._rule = OriginRule(public=origins, trusted=origins)
@@ -116,8 +116,13 @@ class SessileMiddleware:
         token: Token | bytes | None = cookie
         result: Active | Denied | None = None
         bearer = False
-        if cookie.startswith(self._browsers) and scope["method"] in _SAFE and b"authorization" not in headers:
-            result = self.authority.ready(cookie[self._token_from :])
+        if (
+            len(cookie) == self._alone
+            and cookie.startswith(self._browsers)
+            and scope["method"] in _SAFE
+            and b"authorization" not in headers
+        ):
+            result = self.authority.ready(cookie[-TOKEN_LENGTH:])
         if result is None:
             token, denied, bearer = self._token(headers)
             if not bearer and scope["method"] not in _SAFE:
