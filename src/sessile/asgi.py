@@ -83,8 +83,9 @@ class SessileMiddleware:
         self.app = app
         self.authority = authority
         self.cookie = cookie or CookieSpec()
-        self._browsers = self.cookie.raw_name + b"=slb_"
-        self._alone = len(self.cookie.raw_name) + 1 + TOKEN_LENGTH
+        self._cookie_name = self.cookie.raw_name
+        self._browsers = self._cookie_name + b"=slb_"
+        self._alone = len(self._cookie_name) + 1 + TOKEN_LENGTH
         self._site = Site(authority, self.cookie, TrustedPeers(trusted_proxies))
         self._hosts = AllowedHosts(allowed_hosts, origins)
         self._rule = OriginRule(public=origins, trusted=origins)
@@ -110,19 +111,19 @@ class SessileMiddleware:
         if host not in self._hosts.seen and (host is None or not self._hosts.allows_name(host)):
             await send_problem(send, problem.misdirected())
             return
-        # Nearly every request changes nothing and carries our cookie alone. What follows the cookie's name is looked up
-        # as it is: what the near cache knows is a token, and nothing beside it.
-        cookie = headers.get(b"cookie", b"")
+        # Nearly every request changes nothing, and carries the cookie of a session that the near cache knows.
+        cookie = headers.get(b"cookie")
         token: Token | bytes | None = cookie
         result: Active | Denied | None = None
         bearer = False
-        if (
-            len(cookie) == self._alone
-            and cookie.startswith(self._browsers)
-            and scope["method"] in _SAFE
-            and b"authorization" not in headers
-        ):
-            result = self.authority.ready(cookie[-TOKEN_LENGTH:])
+        if cookie is not None and scope["method"] in _SAFE and b"authorization" not in headers:
+            if len(cookie) == self._alone and cookie.startswith(self._browsers):
+                # Alone in its header, it needs no parser: what the near cache knows is a token, and nothing beside it.
+                result = self.authority.ready(cookie[-TOKEN_LENGTH:])
+            else:
+                value = cookies.find(cookie, self._cookie_name)
+                if isinstance(value, bytes) and value.startswith(b"slb_"):
+                    result = self.authority.ready(value)
         if result is None:
             token, denied, bearer = self._token(headers)
             if not bearer and scope["method"] not in _SAFE:
@@ -197,7 +198,7 @@ class SessileMiddleware:
         sent = headers.get(b"cookie")
         if sent is None:
             return None, _MISSING, False
-        value = cookies.find(sent, self.cookie.raw_name)
+        value = cookies.find(sent, self._cookie_name)
         if not value:
             return None, _MISSING, False
         if not isinstance(value, bytes):

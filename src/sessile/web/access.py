@@ -28,6 +28,7 @@ from sessile.kernel.session import Client, Session, SessionKind
 from sessile.kernel.token import Token
 from sessile.kernel.work import Work
 from sessile.receipt import Issued
+from sessile.web import cookie as cookies
 from sessile.web import problem
 from sessile.web.client import TrustedPeers, device_label, read_client
 from sessile.web.cookie import CookieSpec
@@ -96,7 +97,7 @@ class Access:
         self, site: Site, scope: dict[str, Any], token: Token | bytes | None, result: Active | Denied,
         data: SessionData, bearer: bool,
     ) -> None:  # fmt: skip
-        """`token` in bytes: the Cookie header that holds it and nothing else."""
+        """`token` in bytes: the Cookie header that it stands in."""
         self._site = site
         self.bearer = bearer
         self.data = data
@@ -261,7 +262,8 @@ class Access:
     @property
     def _token(self) -> Token | None:
         if isinstance(self._presented, bytes):
-            self._presented = Token(self._presented.partition(b"=")[2], "latin-1")
+            value = cookies.find(self._presented, self._site.cookie.raw_name)
+            self._presented = Token(value, "latin-1") if isinstance(value, bytes) else None
         return self._presented
 
     @property
