@@ -90,6 +90,10 @@ def sessile(url: str | None = None) -> AnyApp:
     return app
 
 
+def sessile_in_memory() -> AnyApp:
+    return sessile("memory:")
+
+
 def signed_cookie() -> AnyApp:
     return _app(Middleware(SessionMiddleware, secret_key=SIGNING_KEY))
 

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import apps
 from bench.checks import HOT
@@ -199,52 +200,72 @@ def _processor_seconds(pid: int) -> float:
     return sum(used) / 1e9
 
 
-Asked = tuple[str, str, str, Callable[[], apps.AnyApp] | None, bool]
-"""A figure's name, its application, the path, where its cookie comes from, and whether it carries our token."""
+class Asked(NamedTuple):
+    """What is asked of which application, and with whose cookie."""
 
-HELLO: list[Asked] = [
-    (BARE, "bare", "/", None, False),
-    (WRAPPED, "wrapped", "/", None, False),
-    ("Sessile on SQLite, a page for everybody", "sessile", "/", None, True),
-    ("Sessile on SQLite, the page asks who it is", "sessile", "/whoami", None, True),
-    (SIGNED, "signed_cookie", "/read", apps.signed_cookie, False),
+    name: str
+    app: str
+    path: str
+    cookie: str = "none"
+    """`ours`: a person's session in the SQLite file; `own`: what the application sets when it is asked to remember."""
+
+
+HELLO = [
+    Asked(BARE, "bare", "/"),
+    Asked(WRAPPED, "wrapped", "/"),
+    Asked("Sessile on SQLite, a page for everybody", "sessile", "/", "ours"),
+    Asked("Sessile on SQLite, the page asks who it is", "sessile", "/whoami", "ours"),
+    Asked("Sessile in memory, a page for everybody", "sessile_in_memory", "/", "own"),
+    Asked(SIGNED, "signed_cookie", "/read", "own"),
 ]
-THIRTY_ROWS: list[Asked] = [
-    (BARE_PAGE, "bare", "/page", None, False),
-    (PAGE, "sessile", "/page", None, True),
+THIRTY_ROWS = [
+    Asked(BARE_PAGE, "bare", "/page"),
+    Asked(PAGE, "sessile", "/page", "ours"),
+    Asked("Sessile in memory, the same page", "sessile_in_memory", "/page", "own"),
 ]
 
 
 async def measure_over_loopback(
-    folder: Path, rounds: int, seconds: float, asked: list[Asked]
+    folder: Path, starts: int, rounds: int, seconds: float, asked: list[Asked]
 ) -> tuple[list[Figure], list[Figure]]:
-    """Seconds by the wall for each request, and the server's own processor seconds for each (none off Linux)."""
+    """Seconds by the wall for each request, and the server's own processor seconds for each (none off Linux).
+
+    The servers are started anew a few times: how the memory of one start happens to lie makes it a few hundredths
+    quicker or slower than the next, for as long as it lives.
+    """
     url = f"sqlite:///{folder}/loopback.db"
     async with Authority(url, policy=Policy.aal1()) as authority:
         [token] = await _tokens(authority, 1)
-    wall = [Figure(name, _nothing) for name, *_ in asked]
-    processor = [Figure(name, _nothing) for name, *_ in asked]
-    with ExitStack() as stack:
-        served: dict[str, tuple[int, int]] = {}
-        cookies = [
-            await _cookie_of(make()) if make is not None else token if ours else None for *_, make, ours in asked
-        ]
-        for _, app, *_ in asked:
-            if app not in served:
-                served[app] = stack.enter_context(_served(app, {"SESSILE_BENCH_URL": url}))
-        for (_, app, path, _, _), cookie in zip(asked, cookies, strict=True):
-            _load(served[app][0], path, cookie, 0.3)
-        for number in range(rounds):
-            order = list(range(len(asked)))
-            turn = number % len(order)
-            for which in order[turn:] + order[:turn]:
-                _, app, path, _, _ = asked[which]
-                port, pid = served[app]
-                before, used = time.perf_counter(), _processor_seconds(pid)
-                answered = _load(port, path, cookies[which], seconds)
-                wall[which].seconds.append((time.perf_counter() - before) / answered)
-                processor[which].seconds.append((_processor_seconds(pid) - used) / answered)
+    wall = [Figure(each.name, _nothing) for each in asked]
+    processor = [Figure(each.name, _nothing) for each in asked]
+    for _ in range(starts):
+        with ExitStack() as stack:
+            apps_ = dict.fromkeys(each.app for each in asked)
+            served = {app: stack.enter_context(_served(app, {"SESSILE_BENCH_URL": url})) for app in apps_}
+            cookies = [
+                {"none": None, "ours": token}[each.cookie] if each.cookie != "own" else _own_cookie(served[each.app][0])
+                for each in asked
+            ]
+            for each, cookie in zip(asked, cookies, strict=True):
+                _load(served[each.app][0], each.path, cookie, 0.3)
+            for number in range(rounds):
+                order = list(range(len(asked)))
+                turn = number % len(order)
+                for which in order[turn:] + order[:turn]:
+                    port, pid = served[asked[which].app]
+                    before, used = time.perf_counter(), _processor_seconds(pid)
+                    answered = _load(port, asked[which].path, cookies[which], seconds)
+                    wall[which].seconds.append((time.perf_counter() - before) / answered)
+                    processor[which].seconds.append((_processor_seconds(pid) - used) / answered)
     return wall, processor if all(figure.least > 0 for figure in processor) else []
+
+
+def _own_cookie(port: int) -> str:
+    connection = HTTPConnection("127.0.0.1", port)
+    connection.request("GET", "/remember")
+    set_cookie = connection.getresponse().headers["set-cookie"]
+    connection.close()
+    return str(set_cookie).partition(";")[0]
 
 
 async def _nothing(_times: int) -> None:

@@ -21,13 +21,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sessile.authority import Authority
+from sessile.data import SessionData
 from sessile.errors import SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.reason import Reason
-from sessile.kernel.token import Token
+from sessile.kernel.token import TOKEN_LENGTH, Token
 from sessile.web import cookie as cookies
 from sessile.web import problem
-from sessile.web.access import Access, AccessDenied, empty_data
+from sessile.web.access import Access, AccessDenied, Site, empty_data
 from sessile.web.answer import Answer, Message, Receive, Send, send_problem, send_whole
 from sessile.web.client import Clients, TrustedPeers
 from sessile.web.cookie import CookieSpec
@@ -38,6 +39,7 @@ from sessile.web.socket import Socket, refuse_handshake
 
 if TYPE_CHECKING:  # PyJWT and what else it needs are installed where it is used
     from sessile.dbsc import DeviceBinding
+    from sessile.dbsc.serving import Serving
 
 __all__ = ["Access", "AccessDenied", "CookieSpec", "Live", "SessileMiddleware"]
 
@@ -87,64 +89,76 @@ class SessileMiddleware:
         self.authority = authority
         self.cookie = cookie or CookieSpec()
         self._cookie_name = self.cookie.raw_name
+        self._browsers = self._cookie_name + b"=slb_"
+        self._alone = len(self._cookie_name) + 1 + TOKEN_LENGTH
         self._hosts = AllowedHosts(allowed_hosts, origins)
         self._rule = OriginRule(public=origins, trusted=origins)
         trusted = TrustedPeers(trusted_proxies)
         self._device = None if device is None else device.serve(authority, self.cookie, trusted, origins)
-        self._clients = Clients(trusted, None if self._device is None else self._device.key)
+        clients = Clients(trusted, None if self._device is None else self._device.key)
+        self._site = Site(authority, self.cookie, clients)
         self._no_activity = frozenset(no_activity)
         self._opened = False
         self._peek = authority.peek
+        self._read_data = authority.read_data
         self._local = authority.store.local
-        self._ahead = {False: not self._local, True: False}
-        """Whether session data is read before the application runs, of browsers and of bearers: not where it has never
-        looked at any."""
+        self._ahead = {False: True, True: False}
+        """Whether session data of a remote store is read before the application runs, of browsers and of bearers: not
+        where it has never looked at any."""
         self._unread = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await self._websocket(scope, receive, send)
-            elif scope["type"] == "lifespan":
-                await self._lifespan(scope, receive, send)
-            else:
-                await self.app(scope, receive, send)
+            await self._no_request(scope, receive, send)
             return
         raw = scope["headers"]
         headers = dict(raw)
         if len(headers) != len(raw):
             headers = _joined(raw)
         host = headers.get(b"host")
-        if host is None or not self._hosts.allows_name(host):
+        if host not in self._hosts.seen and (host is None or not self._hosts.allows_name(host)):
             await send_problem(send, problem.misdirected())
             return
-        token, denied, bearer = self._token(headers)
-        if not bearer and scope["method"] not in _SAFE:
-            verdict = self._rule.judge(scope["method"], _origin(headers))
-            if not verdict:
-                await send_problem(send, problem.cross_site(verdict.reason))
-                return
-            if self._device is not None and scope["path"] in self._device.paths and scope["method"] == "POST":
-                if not self.authority.is_open:
-                    await self._open()
-                await send_whole(send, *await self._device.answer(scope, token, self._clients.of(scope)))
-                return
-        result: Active | Denied = denied
-        if token is not None:
-            # A budget counts an agent's every call, whatever it says of it.
-            touch = bearer or self._is_act(scope["path"], headers)
-            active = self._peek(token, touch=touch)
-            result = active if active is not None else await self._check(token, scope, touch)
-        access = self._access(scope, token, result, bearer)
-        if self._ahead[bearer]:
-            access = await self._loaded(access, scope, token, bearer)
+        # Nearly every request changes nothing, and carries the cookie of a session that the near cache knows.
+        cookie = headers.get(b"cookie")
+        token: Token | bytes | None = cookie
+        result: Active | Denied | None = None
+        bearer = False
+        if cookie is not None and scope["method"] in _SAFE and b"authorization" not in headers:
+            if len(cookie) == self._alone and cookie.startswith(self._browsers):
+                # Alone in its header, it needs no parser: what the near cache knows is a token, and nothing beside it.
+                result = self.authority.ready(cookie[-TOKEN_LENGTH:])
+            else:
+                value = cookies.find(cookie, self._cookie_name)
+                if isinstance(value, bytes) and value.startswith(b"slb_"):
+                    result = self.authority.ready(value)
+        if result is None:
+            token, denied, bearer = self._token(headers)
+            if not bearer and scope["method"] not in _SAFE:
+                verdict = self._rule.judge(scope["method"], _origin(headers))
+                if not verdict:
+                    await send_problem(send, problem.cross_site(verdict.reason))
+                    return
+                if self._device is not None and scope["path"] in self._device.paths and scope["method"] == "POST":
+                    await self._prove(self._device, scope, token, send)
+                    return
+            result = denied
+            if token is not None:
+                # A budget counts an agent's every call, whatever it says of it.
+                touch = bearer or self._is_act(scope["path"], headers)
+                active = self._peek(token, touch=touch)
+                result = active if active is not None else await self._check(token, scope, touch)
+        access = self._admit(scope, token, result, bearer)
+        if not self._local and self._ahead[bearer]:
+            await self._load(access)
         if self._device is not None:
             send = self._device.adding(access, scope, send)
-        answer = Answer(access, self.cookie, send)
+        answer = Answer(access, send)
         try:
             await self.app(scope, receive, answer.send)
         except asyncio.CancelledError:
-            if not answer.stop():
+            # Not by us, or by others too.
+            if answer.watch is None or not answer.watch.stop():
                 raise
         except SessileError as error:
             if answer.started:
@@ -156,28 +170,27 @@ class SessileMiddleware:
         finally:
             if not self._local:
                 self._learn(access)
-            if not answer.plain:
-                answer.stop()
-        if not answer.plain and answer.cut:
+            if answer.watch is not None:
+                answer.watch.stop()
+        if answer.watch is not None and answer.cut:
             await answer.close()
 
     # -- the request ----------------------------------------------------------------------------------------------
 
-    def _access(self, scope: Scope, token: Token | None, result: Active | Denied, bearer: bool) -> Access:
-        data = self.authority.session_data(result) if isinstance(result, Active) else empty_data()
-        access = scope["sessile"] = Access(self.authority, scope, self._clients, token, result, data, bearer)
+    def _admit(self, scope: Scope, token: Token | bytes | None, result: Active | Denied, bearer: bool) -> Access:
+        """Show the application what it may do."""
+        data = SessionData(self._read_data, result.session.id) if isinstance(result, Active) else empty_data()
+        access = scope["sessile"] = Access(self._site, scope, token, result, data, bearer)
         scope["session"] = data
         return access
 
-    async def _loaded(self, access: Access, scope: Scope, token: Token | None, bearer: bool) -> Access:
-        """The same with its data read, which a remote store cannot do when the application first looks at it."""
-        active = access.live
-        if active is not None:
+    async def _load(self, access: Access) -> None:
+        """Read its data, which a remote store cannot do when the application first looks at it."""
+        if access.live is not None:
             try:
-                await access.data.load(self.authority.store, active.session.id)
+                await access.data.load(self.authority.store)
             except SessileError:
-                return self._access(scope, token, Denied(reason=Reason.UNAVAILABLE), bearer)
-        return access
+                access.lose()
 
     def _learn(self, access: Access) -> None:
         """Whether this application looks at session data. Once is enough; so many requests without are, too."""
@@ -219,11 +232,25 @@ class SessileMiddleware:
     async def _check(self, token: Token, scope: Scope, touch: bool) -> Active | Denied:
         if not self.authority.is_open:
             await self._open()
-        client = self._clients.of(scope)
+        client = self._site.clients.of(scope)
         result = await self.authority.check(token, client=client, touch=touch)
         if self._device is not None:
             await self._device.note_skipped(scope["headers"], result, client)
         return result
+
+    async def _prove(self, device: Serving, scope: Scope, token: Token | None, send: Send) -> None:
+        """Answer a browser that registers its device's key, or proves that it has it."""
+        if not self.authority.is_open:
+            await self._open()
+        await send_whole(send, *await device.answer(scope, token, self._site.clients.of(scope)))
+
+    async def _no_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope["headers"]
@@ -240,9 +267,9 @@ class SessileMiddleware:
             return
         # No act of a person: scripts open sockets, and open them again.
         result = denied if token is None else await self._check(token, scope, bearer)
-        access = self._access(scope, token, result, bearer)
-        if self._ahead[bearer]:
-            access = await self._loaded(access, scope, token, bearer)
+        access = self._admit(scope, token, result, bearer)
+        if not self._local and self._ahead[bearer]:
+            await self._load(access)
         try:
             await Socket(access, scope, receive, send).run(self.app)
         finally:

@@ -325,11 +325,14 @@ class Authority(Ending, Working, Telling):
 
     def session_data(self, active: Active) -> SessionData:
         """The session's data as a dict of JSON values, read when first used: from a remote store with the loop standing
-        still, so `await data.load(store, session_id)` before."""
-        session_id = active.session.id
+        still, so `await data.load(store)` before."""
+        return SessionData(self.read_data, active.session.id)
+
+    def read_data(self, session_id: str) -> tuple[int, bytes]:
+        """Version and encoded data of a session, without await: see `session_data`. Raises StoreUnavailable."""
         if self.store.local:
-            return SessionData(lambda: run_now(self.store.read_data(session_id)))
-        return SessionData(lambda: read_at_once(self._another, session_id))
+            return run_now(self.store.read_data(session_id))
+        return read_at_once(self._another, session_id)
 
     @contextlib.asynccontextmanager
     async def data(self, active: Active, type: type[T]) -> AsyncIterator[T]:

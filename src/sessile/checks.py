@@ -6,7 +6,7 @@ import abc
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from datetime import timedelta
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from typing import Any, TypeVar
 
 from sessile.clock import Clock
@@ -34,7 +34,7 @@ from sessile.kernel.policy import Mismatch, Policy, Trait
 from sessile.kernel.principal import covers
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, Session, SessionInfo, SessionKind
-from sessile.kernel.token import TOKEN_LENGTH, placed, rotation_seed, well_formed
+from sessile.kernel.token import TOKEN_LENGTH, digest, rotation_seed, well_formed
 from sessile.kernel.tries import Limit
 from sessile.near import Entry, NearCache
 from sessile.nhi import in_vain
@@ -69,11 +69,9 @@ class Checks(abc.ABC):
         self.traces = Traces(clock)
         self.budgets = Budgets(clock)
         self.watching = Watching(store, near, clock)
-        # Bound once: the cached path pays for no attribute that it does not need.
-        self._cached = near.get
-        self._current = store.current
+        self._hot = near.get, clock.elapsed, store.current
+        """What `ready` calls. Bound once, and read at once: it pays for no attribute that it does not need."""
         self._partitioned = store.partitioned
-        self._elapsed = clock.elapsed
 
     @abc.abstractmethod
     async def open(self) -> Any:
@@ -92,15 +90,26 @@ class Checks(abc.ABC):
         try:
             if len(token) != TOKEN_LENGTH:
                 return None
-            entry = self._cached(sha256(token.encode()).digest())
+            raw = token.encode()
         except (UnicodeEncodeError, TypeError, AttributeError):  # no text at all, out of somebody's JSON
             return None
+        return self.ready(raw, client, requirement, touch)
+
+    def ready(
+        self, raw: bytes, client: Client | None = None, requirement: Requirement = NOTHING_MORE,
+        touch: bool | None = None,
+    ) -> Active | None:  # fmt: skip
+        """`peek` for a token as it came. `touch=None`: who asks does not know yet whether this is an act of the person;
+        None then where it matters, because one would have to be noted."""
+        # BLAKE2b is Python's own; SHA-256 goes to OpenSSL, whose preparations take longer than so few bytes do.
+        cached, elapsed, current = self._hot
+        entry = cached(blake2b(raw).digest())
         if entry is None:
             return None
         # The clock is read after the look-up, inside every check: never a flag, never a time from before.
-        now = self._elapsed()
+        now = elapsed()
         # Where some partitions are away, the others are answered all the same. The fourth character names it.
-        if not self._current(now) and not (self._partitioned and self._current(now, token[4])):
+        if not current(now) and not (self._partitioned and current(now, chr(raw[4]))):
             return None
         if now >= entry.good_until:  # what `current` has only now heard to be over is good until never: so after it
             return None
@@ -109,7 +118,7 @@ class Checks(abc.ABC):
             return None
         if requirement is not NOTHING_MORE and demand(active.session, requirement, self.clock.now()) is not None:
             return None
-        if touch and now >= entry.touch_at and not self._touch(entry, now):
+        if touch is not False and now >= entry.touch_at and not (touch and self._touch(entry, now)):
             return None
         return active
 
@@ -151,24 +160,23 @@ class Checks(abc.ABC):
             return Denied(reason=Reason.MISSING)
         if not well_formed(token):
             return Denied(reason=Reason.MALFORMED)
-        near_key = sha256(token.encode()).digest()
-        key = placed(near_key, token[4])  # its digest, without hashing it again
+        key = digest(token)
         ip = client.ip if client is not None else None
-        if self._strangers.wait(ip, self._elapsed()):
+        if self._strangers.wait(ip, self.clock.elapsed()):
             return Denied(reason=Reason.UNAVAILABLE)
         try:
             if self._upkeep is None:
                 await self.open()
-            return await self._strict(token, near_key, key, client, requirement, touch)
+            return await self._strict(token, key, client, requirement, touch)
         except SessileError:
             # Fail closed, but as «ask again»: a store that is away is no logout.
             return Denied(reason=Reason.UNAVAILABLE)
 
     async def _strict(
-        self, token: str, near_key: bytes, key: bytes, client: Client | None, requirement: Requirement, touch: bool
+        self, token: str, key: bytes, client: Client | None, requirement: Requirement, touch: bool
     ) -> Active | Denied:
         with self._near.reading() as reading:
-            started = self._elapsed()
+            started = self.clock.elapsed()
             snapshot = await self.store.read(key)
             if snapshot is None:
                 self._strangers.unknown(client.ip if client is not None else None, started)
@@ -179,7 +187,7 @@ class Checks(abc.ABC):
             if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
                 active = make_active(snapshot, key, rotation_seed(token), self.traces)
                 entry = self._entry(active, snapshot, started)
-                self._near.put(near_key, entry, reading)
+                self._near.put(blake2b(token.encode()).digest(), entry, reading)
                 if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
                     self._lacks(snapshot.session, requirement, client)
                     return denied
@@ -199,7 +207,7 @@ class Checks(abc.ABC):
                 await self._replayed(snapshot, client)
             await in_vain.note(self.store, self.traces, snapshot, denied, client)
             return denied
-        return await self._strict(token, near_key, key, client, requirement, touch)
+        return await self._strict(token, key, client, requirement, touch)
 
     def _entry(self, active: Active, snapshot: Snapshot, started: int) -> Entry:
         session, policy = snapshot.session, snapshot.policy or Policy()
@@ -211,6 +219,8 @@ class Checks(abc.ABC):
         if self.store.partitioned:
             objects.add(f"t:{session.partition}")
         left = nanoseconds(horizon(snapshot) - snapshot.now) - _LAST_MOMENT_NS
+        if active.rotate_at is not None and not active.due:
+            left = min(left, nanoseconds(active.rotate_at - snapshot.now))
         touch_at = started + nanoseconds(session.last_seen + policy.touch_interval - snapshot.now)
         metered = self.budgets.of(snapshot, touch_at)
         return Entry(
@@ -349,7 +359,8 @@ def make_active(snapshot: Snapshot, key: bytes, seed: bytes, traces: Traces) -> 
     )
     rotate_at = session.rotated + policy.rotate_after if rotates and policy and policy.rotate_after else None
     return Active(
-        session, digest=key, seed=seed, token_state=snapshot.token_state, rotate_at=rotate_at, traces=traces,
+        session, digest=key, seed=seed, token_state=snapshot.token_state, rotate_at=rotate_at,
+        due=rotate_at is not None and snapshot.now >= rotate_at, traces=traces,
         chain=chain_of(snapshot) if session.lineage else (),
     )  # fmt: skip
 

@@ -39,27 +39,30 @@ class SessionData(MutableMapping[str, Any]):
     when first used; otherwise the middleware reads it before the application runs, where that has ever looked at it.
     """
 
-    __slots__ = ("_before", "_load", "_now", "_version")
+    __slots__ = ("_before", "_now", "_read", "_session_id", "_version", "used")
 
-    def __init__(self, load: Callable[[], tuple[int, bytes]]) -> None:
+    def __init__(self, read: Callable[[str], tuple[int, bytes]], session_id: str) -> None:
         # Every request has one, few are looked at: the rest is set by the first look.
-        self._load: Callable[[], tuple[int, bytes]] | None = load
+        self._read = read
+        self._session_id = session_id
+        self.used = False
+        """Whether anybody has looked at it."""
         self._version: int
         self._before: dict[str, Any]
         self._now: dict[str, Any]
 
     def _values(self) -> dict[str, Any]:
-        if self._load is not None:
-            self._version, data = self._load()
-            self._load = None
+        if not self.used:
+            self._version, data = self._read(self._session_id)
+            self.used = True
             # Decoded twice: a change deep inside a value must not change what it is compared with.
             self._before, self._now = _decode(data), _decode(data)
         return self._now
 
-    async def load(self, store: Store, session_id: str) -> None:
+    async def load(self, store: Store) -> None:
         """Read it now, from a store that cannot be read without await. Raises StoreUnavailable."""
-        found = await store.read_data(session_id)
-        self._load = lambda: found
+        found = await store.read_data(self._session_id)
+        self._read = lambda _: found
 
     def __getitem__(self, key: str) -> Any:
         return self._values()[key]
@@ -79,23 +82,18 @@ class SessionData(MutableMapping[str, Any]):
         return len(self._values())
 
     def __repr__(self) -> str:
-        return "SessionData(not read)" if self._load is not None else f"SessionData({sorted(self._now)})"
+        return f"SessionData({sorted(self._now)})" if self.used else "SessionData(not read)"
 
     def follow(self, other: SessionData) -> None:
         """Become the data of another session: after a sign-in the same dict goes on for the new one."""
-        self._load = other._load
-        if self._load is None:
+        self._read, self._session_id, self.used = other._read, other._session_id, other.used
+        if self.used:
             self._version, self._before, self._now = other._version, other._before, other._now
-
-    @property
-    def used(self) -> bool:
-        """Whether anybody has looked at it."""
-        return self._load is None
 
     @property
     def changed(self) -> bool:
         """Whether there is something to save."""
-        return self._load is None and encode(self._now) != encode(self._before)
+        return self.used and encode(self._now) != encode(self._before)
 
     async def save(self, store: Store, session_id: str) -> bool:
         """Write what changed. False if the session has ended meanwhile; then nothing is written.
@@ -105,7 +103,7 @@ class SessionData(MutableMapping[str, Any]):
             Conflict: other requests kept winning.
             StoreUnavailable: the store is away.
         """
-        if self._load is not None:
+        if not self.used:
             return True  # what nobody has looked at has not changed
         changes = {k: v for k, v in self._now.items() if k not in self._before or self._before[k] != v}
         gone = self._before.keys() - self._now.keys()

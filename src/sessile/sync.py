@@ -187,15 +187,14 @@ class SyncAuthority:
 
     def session_data(self, active: Active) -> SessionData:
         """The session's data as a dict of JSON values, read when first used."""
-        store, session_id = self.authority.store, active.session.id
+        return SessionData(self._read_data, active.session.id)
 
-        def load() -> tuple[int, bytes]:
-            if store.local:
-                with contextlib.suppress(StoreUnavailable):  # busy: it has to be waited for
-                    return run_now(store.read_data(session_id))
-            return wait(store.read_data(session_id))
-
-        return SessionData(load)
+    def _read_data(self, session_id: str) -> tuple[int, bytes]:
+        store = self.authority.store
+        if store.local:
+            with contextlib.suppress(StoreUnavailable):  # busy: it has to be waited for
+                return run_now(store.read_data(session_id))
+        return wait(store.read_data(session_id))
 
     begin = waits(Authority.begin, "authority")
     delegate = waits(Authority.delegate, "authority")

@@ -11,7 +11,6 @@ asks before each piece whether its session is still alive.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from typing import Any, Protocol, TypedDict, Unpack
 
 from sessile import asgi
 from sessile.authority import Authority
+from sessile.checks import run_now
 from sessile.errors import SessileError
 from sessile.kernel.assurance import Method
 from sessile.kernel.decide import NOTHING_MORE, Active, Denied, Requirement
@@ -29,7 +29,7 @@ from sessile.signing_in import SignIn
 from sessile.sync import SyncAuthority, SyncSignIn, wait, waits
 from sessile.web import problem, signing
 from sessile.web.access import Access, AccessDenied, empty_data, requirement
-from sessile.web.answer import Answer, Message, RawHeaders
+from sessile.web.answer import Answer, Message, RawHeaders, save
 from sessile.web.cookie import CookieSpec
 from sessile.web.csrf import SAFE_METHODS, OriginHeaders
 from sessile.web.problem import Problem
@@ -201,7 +201,7 @@ class Front(asgi.SessileMiddleware):
 
     def admitted(self, scope: dict[str, Any], token: Token | None, result: Active | Denied, bearer: bool) -> SyncAccess:
         data = self.sync.session_data(result) if isinstance(result, Active) else empty_data()
-        return SyncAccess(Access(self.authority, scope, self._clients, token, result, data, bearer), self.sync)
+        return SyncAccess(Access(self._site, scope, token, result, data, bearer), self.sync)
 
     def presented(self, token: str | None) -> SyncAccess:
         """What may be done with a token that came by no request."""
@@ -211,7 +211,7 @@ class Front(asgi.SessileMiddleware):
 
     def client(self, environ: Mapping[str, Any]) -> Client:
         """Who asks, by a WSGI environment."""
-        return self._clients.of({"headers": list(headers_of(environ).items()), "client": peer_of(environ)})
+        return self._site.clients.of({"headers": list(headers_of(environ).items()), "client": peer_of(environ)})
 
     def save(self, here: SyncAccess) -> None:
         """Write the request's application data now; without a session an anonymous one begins.
@@ -220,7 +220,7 @@ class Front(asgi.SessileMiddleware):
             AccessDenied: the browser holds a newer session, or one that must step up: no other takes its place.
             LimitExceeded, TypeError, Conflict, StoreUnavailable: see `SessionData.save`.
         """
-        wait(Answer(here.access, self.cookie, _nowhere)._save(here.access))
+        wait(save(here.access))
 
     def leave(self, here: SyncAccess, status: int, headers: RawHeaders) -> tuple[int, RawHeaders, bytes | None]:
         """What is sent in the place of `status` and `headers` (names in lower case): both, and a body if a problem
@@ -231,14 +231,14 @@ class Front(asgi.SessileMiddleware):
         async def send(message: Message) -> None:
             said.append(message)
 
-        sending = Answer(access, self.cookie, send).send(
-            {"type": "http.response.start", "status": status, "headers": headers}
-        )
+        async def start() -> None:
+            await answer.send({"type": "http.response.start", "status": status, "headers": headers})
+
+        answer = Answer(access, send)
         if access.due or _changed(access):
-            wait(sending)
+            wait(start())
         else:  # nothing to be waited for
-            with contextlib.suppress(StopIteration):
-                sending.send(None)
+            run_now(start())
         body = said[1]["body"] if len(said) > 1 else None
         return said[0]["status"], said[0]["headers"], body
 
@@ -253,10 +253,6 @@ def _changed(access: Access) -> bool:
 
 async def _nobody(scope: Any, receive: Any, send: Any) -> None:
     raise RuntimeError("this is no ASGI application: use sessile.asgi.SessileMiddleware")
-
-
-async def _nowhere(message: Message) -> None:
-    """Where no answer goes."""
 
 
 def headers_of(environ: Mapping[str, Any]) -> dict[bytes, bytes]:

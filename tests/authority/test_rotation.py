@@ -84,7 +84,7 @@ async def test_the_old_token_counts_for_the_grace_and_no_longer(authority: Autho
     clock.advance(GRACE - TICK)
     await active(authority, issued.token)  # from the store or the cache: the same instant
     await active(authority, issued.token)
-    clock.advance(TICK)
+    clock.advance(timedelta(microseconds=1))
     replayed = await denied(authority, issued.token)
     assert (replayed.reason, replayed.cure) == (Reason.REPLAYED, Cure.SIGN_IN)
 
@@ -167,8 +167,13 @@ async def test_older_predecessors_are_unknown(authority: Authority, clock: Manua
 
 async def test_by_when_a_token_is_due(authority: Authority, clock: ManualClock) -> None:
     issued = await authority.begin("alice")
-    assert (await active(authority, issued.token)).rotate_at == clock.now() + ROTATE_AFTER
-    clock.advance(ROTATE_AFTER)
+    found = await active(authority, issued.token)
+    assert (found.rotate_at, found.due) == (clock.now() + ROTATE_AFTER, False)
+    clock.advance(ROTATE_AFTER - timedelta(microseconds=1))
+    assert not (await active(authority, issued.token)).due
+    clock.advance(timedelta(microseconds=1))
+    assert authority.peek(issued.token) is None  # what was cached did not know it
+    assert (await active(authority, issued.token)).due
     newer = await rotated(authority, issued.token)
     assert (await active(authority, newer.token)).rotate_at == clock.now() + ROTATE_AFTER
     assert (await active(authority, issued.token)).rotate_at is None  # in its grace: it has its successor

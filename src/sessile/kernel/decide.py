@@ -80,7 +80,7 @@ class Active:
     proof that a token was presented, which everything that mints demands.
     """
 
-    __slots__ = ("_traces", "chain", "digest", "rotate_at", "seed", "session", "token_state")
+    __slots__ = ("_traces", "chain", "digest", "due", "rotate_at", "seed", "session", "token_state")
 
     def __init__(
         self,
@@ -90,6 +90,7 @@ class Active:
         seed: bytes,
         token_state: TokenState,
         rotate_at: datetime | None,
+        due: bool = False,
         traces: Touches | None = None,
         chain: tuple[str, ...] = (),
     ) -> None:
@@ -102,6 +103,8 @@ class Active:
         self.token_state = token_state
         self.rotate_at = rotate_at
         """When the presented token is due for a successor; None: never."""
+        self.due = due
+        """Whether it was at the check."""
 
     @property
     def subject(self) -> str:

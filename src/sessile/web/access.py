@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,8 +28,10 @@ from sessile.kernel.session import Client, Session, SessionKind
 from sessile.kernel.token import Token
 from sessile.kernel.work import Work
 from sessile.receipt import Issued
+from sessile.web import cookie as cookies
 from sessile.web import problem
 from sessile.web.client import Clients
+from sessile.web.cookie import CookieSpec
 from sessile.web.problem import Problem
 from sessile.working import PARKED_FOR
 
@@ -64,6 +66,15 @@ class AccessDenied(SessileError):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all requests to one middleware have in common."""
+
+    authority: Authority
+    cookie: CookieSpec
+    clients: Clients
+
+
 class Access:
     """`scope["sessile"]`: the result of this request's check, and the way to change what the browser holds.
 
@@ -83,21 +94,27 @@ class Access:
     _client: Client | None = None
 
     def __init__(
-        self, authority: Authority, scope: dict[str, Any], clients: Clients, token: Token | None,
-        result: Active | Denied, data: SessionData, bearer: bool,
+        self, site: Site, scope: dict[str, Any], token: Token | bytes | None, result: Active | Denied,
+        data: SessionData, bearer: bool,
     ) -> None:  # fmt: skip
-        self.authority = authority
+        """`token` in bytes: the Cookie header that it stands in."""
+        self._site = site
         self.bearer = bearer
         self.data = data
+        self.plain = isinstance(result, Active) and not result.due
+        """Whether it is a live session to which nothing has happened: neither the token nor the session changes."""
         self._result = result
-        self._token = token
+        self._presented = token
         # Not the scope itself, which holds this object: a cycle would leave every request to the collector.
-        self._headers = scope["headers"]
+        self._asked = scope["headers"]
         self._peer = scope.get("client")
-        self._clients = clients
 
     def __repr__(self) -> str:
         return f"Access({self._result!r})"
+
+    @property
+    def authority(self) -> Authority:
+        return self._site.authority
 
     @property
     def result(self) -> Active | Denied:
@@ -120,7 +137,7 @@ class Access:
     def client(self) -> Client:
         """Who asks: address, user agent and a label. Built when first used."""
         if self._client is None:
-            self._client = self._clients.of({"headers": self._headers, "client": self._peer})
+            self._client = self._site.clients.of({"headers": self._asked, "client": self._peer})
         return self._client
 
     def peek(self, requirement: Requirement = NOTHING_MORE) -> Active | None:
@@ -206,8 +223,8 @@ class Access:
         the same or an anonymous session, never from another person's.
         """
         before, after = self._result, issued.active
-        self.issued, self.signed_out = issued, False
-        self._result, self._token = after, issued.token
+        self.issued, self.signed_out, self.plain = issued, False, False
+        self._result, self._presented = after, issued.token
         if isinstance(before, Active) and before.session.id == after.session.id:
             return
         changed = dict(self.data) if self.data.changed and (not before or before.session.uid is None) else None
@@ -236,11 +253,18 @@ class Access:
             await self.authority.revoke(session=result.session.id, cause=cause, by=result, wait=False)
         elif result.cure is Cure.RETRY:
             raise AccessDenied(result, bearer=self.bearer)
-        self.issued, self.signed_out = None, not self.bearer
-        self._result, self._token = Denied(reason=Reason.MISSING), None
+        self.issued, self.signed_out, self.plain = None, not self.bearer, False
+        self._result, self._presented = Denied(reason=Reason.MISSING), None
         self.data.follow(empty_data())
 
     # -- for the middleware ---------------------------------------------------------------------------------------
+
+    @property
+    def _token(self) -> Token | None:
+        if isinstance(self._presented, bytes):
+            value = cookies.find(self._presented, self._site.cookie.raw_name)
+            self._presented = Token(value, "latin-1") if isinstance(value, bytes) else None
+        return self._presented
 
     @property
     def live(self) -> Active | None:
@@ -256,11 +280,14 @@ class Access:
     def due(self) -> bool:
         """Whether the presented token is due for a successor, and the answer reaches who presented it."""
         result = self._result
-        if not isinstance(result, Active) or result.rotate_at is None:
+        if not isinstance(result, Active) or not result.due:
             return False
-        if not self.rotates or self.bearer or self.issued is not None:
-            return False
-        return self.authority.clock.now() >= result.rotate_at
+        return self.rotates and not self.bearer and self.issued is None
+
+    def lose(self) -> None:
+        """The store went away after the check."""
+        self._result, self.plain = Denied(reason=Reason.UNAVAILABLE), False
+        self.data.follow(empty_data())
 
     async def rotate(self) -> None:
         """Offer the successor of the presented token, which goes on counting until that is first presented."""
@@ -294,10 +321,10 @@ def requirement(
 
 def empty_data() -> SessionData:
     """The data of no session."""
-    return SessionData(_nothing)
+    return SessionData(_nothing, "")
 
 
-def _nothing() -> tuple[int, bytes]:
+def _nothing(_session_id: str) -> tuple[int, bytes]:
     return 0, b""
 
 

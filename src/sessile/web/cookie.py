@@ -56,12 +56,11 @@ def read(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | Malform
 
 def find(raw: bytes, name: bytes) -> bytes | Malformed | None:
     """The same in what all Cookie headers together say."""
-    if not raw:
-        return None
     if len(raw) > MAX_HEADER_BYTES:
         return Malformed.TOO_LARGE
-    if b";" not in raw and raw.startswith(name) and raw[len(name) : len(name) + 1] == b"=":  # the only one
-        return raw[len(name) + 1 :].strip(_BLANK)
+    length = len(name)
+    if raw.startswith(name) and b";" not in raw and raw.startswith(b"=", length):  # the only one
+        return raw[length + 1 :].strip(_BLANK)
     # Searches in C decide for nearly all requests: the letters of the name stand nowhere, or once and written as
     # browsers write it. They cannot miss a cookie of this name: what stands before one is a separator, which no
     # name contains, so no other match overlaps it.

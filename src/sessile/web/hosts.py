@@ -109,7 +109,7 @@ class AllowedHosts:
     cure.
     """
 
-    __slots__ = ("_allowed", "_seen")
+    __slots__ = ("_allowed", "seen")
 
     def __init__(self, names: Iterable[str] = LOOPBACK, origins: Iterable[str] = ()) -> None:
         allowed = set()
@@ -125,7 +125,8 @@ class AllowedHosts:
         if not allowed:
             raise ValueError("allow at least one host, or no request can be answered")
         self._allowed = frozenset(allowed)
-        self._seen: set[bytes] = set()
+        self.seen: set[bytes] = set()
+        """Spellings that were allowed."""
 
     def allows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Whether the request has exactly one Host header and it is on the list. Never raises.
@@ -143,12 +144,12 @@ class AllowedHosts:
 
     def allows_name(self, value: bytes) -> bool:
         """Whether this value of a Host header is on the list. Never raises."""
-        if value in self._seen:
+        if value in self.seen:
             return True
         host = parse_host(value)
         if host is None or not (host in self._allowed or Host(host.name, None) in self._allowed):
             return False
         # Only spellings that were allowed are kept, and only so many: a client cannot make this grow.
-        if len(self._seen) < _MAX_SEEN:
-            self._seen.add(value)
+        if len(self.seen) < _MAX_SEEN:
+            self.seen.add(value)
         return True
