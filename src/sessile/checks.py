@@ -50,6 +50,7 @@ T = TypeVar("T")
 
 CACHE_SECONDS = 60
 """The longest an answer is kept without another look at the store, so that a wall clock that was set is noticed."""
+_CACHE_NS = CACHE_SECONDS * 1_000_000_000
 _TOUCH_AGAIN_NS = 1_000_000_000
 _TOLD_AGAIN = timedelta(hours=1)
 _LAST_MOMENT_NS = 2_000_000_000
@@ -183,9 +184,11 @@ class Checks(abc.ABC):
                 if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
                     self._lacks(snapshot.session, requirement, client)
                     return denied
-                if touch and (denied := await self._acted(entry, snapshot, client, started)) is not None:
-                    return denied
-                return active
+                if touch:
+                    self.traces.used(snapshot.session, client)
+                    if started >= entry.touch_at:
+                        denied = await self._acted(entry, snapshot, client, started)
+                return active if denied is None else denied
         if denied is None:
             await self.store.confirm(key)
         elif requirement.below_policy and (denied.reason is Reason.ASSURANCE or denied.cause == UNBOUND):
@@ -202,21 +205,21 @@ class Checks(abc.ABC):
         return await self._strict(token, near_key, key, client, requirement, touch)
 
     def _entry(self, active: Active, snapshot: Snapshot, started: int) -> Entry:
-        session, policy = snapshot.session, snapshot.policy or Policy()
-        objects = {f"s:{session.id}", f"p:{session.uid}", f"policy:{policy.name}"}
+        session, policy, now = snapshot.session, snapshot.policy or Policy(), snapshot.now
+        objects = [f"s:{session.id}", f"p:{session.uid}", f"policy:{policy.name}"]
         for above in snapshot.ancestors:
-            objects |= {f"s:{above.link.session}", f"p:{above.link.uid}"}
-            if above.policy is not None:
-                objects.add(f"policy:{above.policy.name}")
-        if self.store.partitioned:
-            objects.add(f"t:{session.partition}")
-        left = nanoseconds(horizon(snapshot) - snapshot.now) - _LAST_MOMENT_NS
-        touch_at = started + nanoseconds(session.last_seen + policy.touch_interval - snapshot.now)
+            objects += (f"s:{above.link.session}", f"p:{above.link.uid}")
+            if above.policy is not None and above.policy.name != policy.name:
+                objects.append(f"policy:{above.policy.name}")
+        if self._partitioned:
+            objects.append(f"t:{session.partition}")
+        left = nanoseconds(horizon(snapshot) - now) - _LAST_MOMENT_NS
+        touch_at = started + nanoseconds(session.last_seen + policy.touch_interval - now)
         metered = self.budgets.of(snapshot, touch_at)
         return Entry(
             active,
             # `started` was read before the store's clock: never late.
-            good_until=started + min(left, CACHE_SECONDS * 1_000_000_000),
+            good_until=started + (left if left < _CACHE_NS else _CACHE_NS),
             touch_at=touch_at if metered is None else 0,
             binding=binding(session, policy),
             objects=tuple(objects),
@@ -239,10 +242,7 @@ class Checks(abc.ABC):
         return True
 
     async def _acted(self, entry: Entry, snapshot: Snapshot, client: Client | None, now: int) -> Denied | None:
-        """An act that the near cache did not answer: it is counted, and written where it is due."""
-        self.traces.used(snapshot.session, client)
-        if now < entry.touch_at:
-            return None
+        """An act that the near cache did not answer, and that is to be counted or written."""
         if now >= entry.good_until:
             await self.store.touch({snapshot.session.id: snapshot.now})
         elif self._touch(entry, now):
@@ -340,18 +340,11 @@ class Check:
 
 def make_active(snapshot: Snapshot, key: bytes, seed: bytes, traces: Traces) -> Active:
     """The proof that the token with digest `key` was presented. Only for what has just decided that it counts."""
-    session, policy = snapshot.session, snapshot.policy
-    rotates = (
-        policy is not None
-        and policy.rotate_after is not None
-        and snapshot.token_state is TokenState.CURRENT
-        and session.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS)
-    )
-    rotate_at = session.rotated + policy.rotate_after if rotates and policy and policy.rotate_after else None
-    return Active(
-        session, digest=key, seed=seed, token_state=snapshot.token_state, rotate_at=rotate_at, traces=traces,
-        chain=chain_of(snapshot) if session.lineage else (),
-    )  # fmt: skip
+    session, state, rotate_at = snapshot.session, snapshot.token_state, None
+    if session.kind.is_a_persons and state is TokenState.CURRENT and (policy := snapshot.policy) is not None:
+        rotate_at = session.rotated + policy.rotate_after if policy.rotate_after is not None else None
+    chain = chain_of(snapshot) if session.lineage else ()
+    return Active(session, digest=key, seed=seed, token_state=state, rotate_at=rotate_at, traces=traces, chain=chain)
 
 
 def run_now(coroutine: Coroutine[Any, Any, T]) -> T:
