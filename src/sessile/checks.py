@@ -160,49 +160,50 @@ class Checks(abc.ABC):
         try:
             if self._upkeep is None:
                 await self.open()
-            return await self._strict(token, near_key, key, client, requirement, touch)
+            while True:
+                with self._near.reading() as reading:
+                    started = self._elapsed()
+                    snapshot = await self.store.read(key)
+                    if snapshot is None:
+                        self._strangers.unknown(ip, started)
+                        return Denied(reason=Reason.UNKNOWN)
+                    denied = decide(snapshot, snapshot.now, client=client)
+                    if snapshot.policy is not None and snapshot.policy.binding:
+                        await self._compare(snapshot, snapshot.policy, client, denied)
+                    if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
+                        active = make_active(snapshot, key, rotation_seed(token), self.traces)
+                        entry = self._entry(active, snapshot, started)
+                        self._near.put(near_key, entry, reading)
+                        if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
+                            self._lacks(snapshot.session, requirement, client)
+                            return denied
+                        if touch:
+                            self.traces.used(snapshot.session, client)
+                            if started >= entry.touch_at:
+                                denied = await self._acted(entry, snapshot, client, started)
+                        return active if denied is None else denied
+                if denied is not None:
+                    return await self._refused(denied, snapshot, token, key, client, requirement)
+                await self.store.confirm(key)  # and what it is then is read anew
         except SessileError:
             # Fail closed, but as «ask again»: a store that is away is no logout.
             return Denied(reason=Reason.UNAVAILABLE)
 
-    async def _strict(
-        self, token: str, near_key: bytes, key: bytes, client: Client | None, requirement: Requirement, touch: bool
-    ) -> Active | Denied:
-        with self._near.reading() as reading:
-            started = self._elapsed()
-            snapshot = await self.store.read(key)
-            if snapshot is None:
-                self._strangers.unknown(client.ip if client is not None else None, started)
-                return Denied(reason=Reason.UNKNOWN)
-            denied = decide(snapshot, snapshot.now, client=client)
-            if snapshot.policy is not None and snapshot.policy.binding:
-                await self._compare(snapshot, snapshot.policy, client, denied)
-            if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
-                active = make_active(snapshot, key, rotation_seed(token), self.traces)
-                entry = self._entry(active, snapshot, started)
-                self._near.put(near_key, entry, reading)
-                if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
-                    self._lacks(snapshot.session, requirement, client)
-                    return denied
-                if touch:
-                    self.traces.used(snapshot.session, client)
-                    if started >= entry.touch_at:
-                        denied = await self._acted(entry, snapshot, client, started)
-                return active if denied is None else denied
-        if denied is None:
-            await self.store.confirm(key)
-        elif requirement.below_policy and (denied.reason is Reason.ASSURANCE or denied.cause == UNBOUND):
-            denied = decide(snapshot, snapshot.now, client=client, requirement=requirement)
-            return make_active(snapshot, key, rotation_seed(token), self.traces) if denied is None else denied
-        else:
-            if denied.reason in (Reason.REVOKED, Reason.DISABLED):
-                # Known here before it was announced here: no later check of this process says yes again.
-                self._near.apply(self._near.mark, (f"s:{snapshot.session.id}",))
-            if denied.reason is Reason.REPLAYED:
-                await self._replayed(snapshot, client)
-            await in_vain.note(self.store, self.traces, snapshot, denied, client)
-            return denied
-        return await self._strict(token, near_key, key, client, requirement, touch)
+    async def _refused(
+        self, denied: Denied, snapshot: Snapshot, token: str, key: bytes, client: Client | None,
+        requirement: Requirement,
+    ) -> Active | Denied:  # fmt: skip
+        """What follows from a denial; and the step-up, which may do what others are denied."""
+        if requirement.below_policy and (denied.reason is Reason.ASSURANCE or denied.cause == UNBOUND):
+            still = decide(snapshot, snapshot.now, client=client, requirement=requirement)
+            return make_active(snapshot, key, rotation_seed(token), self.traces) if still is None else still
+        if denied.reason in (Reason.REVOKED, Reason.DISABLED):
+            # Known here before it was announced here: no later check of this process says yes again.
+            self._near.apply(self._near.mark, (f"s:{snapshot.session.id}",))
+        if denied.reason is Reason.REPLAYED:
+            await self._replayed(snapshot, client)
+        await in_vain.note(self.store, self.traces, snapshot, denied, client)
+        return denied
 
     def _entry(self, active: Active, snapshot: Snapshot, started: int) -> Entry:
         session, policy, now = snapshot.session, snapshot.policy or Policy(), snapshot.now
@@ -219,7 +220,7 @@ class Checks(abc.ABC):
         return Entry(
             active,
             # `started` was read before the store's clock: never late.
-            good_until=started + (left if left < _CACHE_NS else _CACHE_NS),
+            good_until=started + min(left, _CACHE_NS),
             touch_at=touch_at if metered is None else 0,
             binding=binding(session, policy),
             objects=tuple(objects),
@@ -321,18 +322,17 @@ class Checks(abc.ABC):
 class Check:
     """An awaitable check. Its truth is an error: `if authority.check(token):` would let everybody in."""
 
-    __slots__ = ("_active", "_ask")
+    __slots__ = ("_active", "_ask", "_checks")
 
     def __init__(self, active: Active | None, checks: Checks, *ask: Any) -> None:
         self._active = active
-        self._ask = (checks, *ask)
+        self._checks = checks
+        self._ask = ask
 
     def __await__(self) -> Generator[Any, None, Active | Denied]:
         if self._active is not None:
             return self._active
-        checks, *ask = self._ask
-        result: Active | Denied = yield from checks._check(*ask).__await__()
-        return result
+        return (yield from self._checks._check(*self._ask).__await__())
 
     def __bool__(self) -> bool:
         raise TypeError("a check must be awaited: `if await authority.check(token):`")

@@ -127,8 +127,8 @@ def _bytes(text: bytes) -> bytes:
 
 @contextlib.asynccontextmanager
 async def round_trip(url: str, folder: Path, authority: Authority, session_id: str) -> AsyncIterator[Floor]:
-    """One bare round trip of the store's driver: one row by its key, by the driver's plain call. On an engine it is that
-    of the session, which is there."""
+    """One bare round trip of the store's driver: one row by its key, by the driver's plain call. On an engine it is the
+    row of that session, which is there."""
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
         with contextlib.closing(_point_reads(folder)) as db:

@@ -254,7 +254,7 @@ def expires_at(session: Session, policy: Policy) -> datetime:
         overall = session.created + policy.key_lifetime
     else:
         overall = (session.proved or session.created) + policy.overall
-    return overall if overall < session.expires else session.expires
+    return min(session.expires, overall)
 
 
 def idle_expires_at(session: Session, policy: Policy) -> datetime | None:
@@ -379,6 +379,8 @@ def _contained(principal: Principal, link: Link) -> bool:
 
 
 def _token_counts(snapshot: Snapshot, now: datetime) -> Denied | None:
+    if snapshot.token_state is TokenState.CURRENT:
+        return None
     if snapshot.token_state is TokenState.SUPERSEDED:
         return _denied(Reason.SUPERSEDED, snapshot.session, snapshot.token_since)
     if snapshot.token_state is TokenState.PREDECESSOR:

@@ -18,6 +18,7 @@ from enum import StrEnum
 from sessile.kernel.ids import ALPHABET, PARTITIONS
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_VALUES = {digit: value for value, digit in enumerate(_BASE62)}
 _SECRET_DIGITS = 43
 _CHECKSUM_DIGITS = 6
 TOKEN_LENGTH = 4 + 1 + _SECRET_DIGITS + _CHECKSUM_DIGITS
@@ -71,7 +72,7 @@ def well_formed(token: object) -> bool:
         isinstance(token, str)
         and len(token) == TOKEN_LENGTH
         and _TOKEN.fullmatch(token) is not None
-        and _checksum(token[:-_CHECKSUM_DIGITS]) == token[-_CHECKSUM_DIGITS:]
+        and _number(token[-_CHECKSUM_DIGITS:]) == zlib.crc32(token[:-_CHECKSUM_DIGITS].encode())
     )
 
 
@@ -108,6 +109,13 @@ def _compose(kind: TokenKind, partition: str, secret: bytes) -> Token:
 
 def _checksum(body: str) -> str:
     return _base62(zlib.crc32(body.encode()), _CHECKSUM_DIGITS)
+
+
+def _number(digits: str) -> int:
+    number = 0
+    for digit in digits:
+        number = number * 62 + _VALUES[digit]
+    return number
 
 
 def _base62(number: int, digits: int) -> str:
