@@ -222,7 +222,7 @@ class Checks(abc.ABC):
             # `started` was read before the store's clock: never late.
             good_until=started + min(left, _CACHE_NS),
             touch_at=touch_at if metered is None else 0,
-            binding=binding(session, policy),
+            binding=binding(session, policy) if policy.binding else None,
             objects=tuple(objects),
             metered=metered,
         )

@@ -318,7 +318,8 @@ def _session_alive(snapshot: Snapshot, now: datetime) -> Denied | None:
     session, policy = snapshot.session, snapshot.policy
     if policy is None:
         return _denied(Reason.REVOKED, session, None, "policy missing")
-    if (denied := _alive(session, snapshot.principal, policy, snapshot.everyone, now)) is not None:
+    denied = _alive(session, snapshot.principal, policy, snapshot.everyone, now)
+    if denied is not None or not (session.lineage or snapshot.ancestors):
         return denied
     return _ancestors_alive(snapshot, now)
 

@@ -10,6 +10,7 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,17 +19,27 @@ from psycopg import pq
 from psycopg.adapt import Loader, Transformer
 
 from sessile.errors import StoreUnavailable
+from sessile.kernel.decide import Ancestor, Snapshot
 from sessile.stores import limits
 from sessile.stores.postgres.address import Address
 from sessile.stores.postgres.engine import BORN, LIFE, abandon, hang_up, last, translated
-from sessile.stores.sql.rows import PRINCIPAL_COLUMNS, SESSION_COLUMNS
-from sessile.stores.sql.snapshots import P, S
+from sessile.stores.sql.rows import (
+    PRINCIPAL_COLUMNS,
+    SESSION_COLUMNS,
+    datetime_of,
+    epochs_of,
+    policy_of,
+    principal_of,
+    session_of,
+    token_state,
+)  # fmt: skip
+from sessile.stores.sql.snapshots import P, S, above_of
 from sessile.trust import Mark
 
-RULES = 6
-"""Where the rules of the policy are, followed by the session and its principal."""
-CLOCK = RULES + 1 + len(SESSION_COLUMNS) + len(PRINCIPAL_COLUMNS)
-"""Where the engine's clock is, in microseconds since 1970; and after it all above the session, for `above`."""
+_SESSION = 5
+"""Where the session's columns begin in what a check reads."""
+_PRINCIPAL = _SESSION + len(SESSION_COLUMNS)
+_ABOVE = _PRINCIPAL + len(PRINCIPAL_COLUMNS)
 _BYTES = frozenset({"epoch", "everyone"})
 _decode = msgspec.json.Decoder(list[tuple[str | None, dict[str, Any], dict[str, Any] | None]]).decode
 
@@ -59,7 +70,7 @@ def check(schema: str) -> Question:
     """One row; with an unknown token its session is NULL."""
     return _question(
         "check", "bytea",
-        f"SELECT t.state, t.since, s.seq, s.salt, j.n, e.epochs, y.rules, {S}, {P}, clock_timestamp(),"
+        f"SELECT t.state, t.since, clock_timestamp(), e.epochs, y.rules, {S}, {P},"
         f" CASE WHEN s.lineage <> '[]' THEN {schema}.above(s.lineage) END",
         # Of one row, by its key: else the planner expects hundreds, and hashes the policies.
         f"FROM {last(schema)} JOIN {schema}.everyone e ON e.one = 1"
@@ -90,7 +101,25 @@ def _question(name: str, kind: str, select: str, where: str) -> Question:
     )
 
 
-def above(text: str | None) -> Iterator[Row]:
+def snapshot(answer: Answer, now: datetime | None) -> Snapshot | None:
+    """What `check` was answered; None: the token is unknown. `now`: the time, if it is not the engine's that counts."""
+    row = answer.row
+    state, since, clock, epochs, rules = row[:_SESSION]
+    if state is None:
+        return None
+    session = session_of(row, _SESSION)
+    ancestors: tuple[Ancestor, ...] = ()
+    if session.lineage:
+        found = above_of(_above(row[_ABOVE]), 0)
+        ancestors = tuple([Ancestor(link, *found.get(link.session, (None, None, None))) for link in session.lineage])
+    return Snapshot(
+        session=session, principal=principal_of(row, _PRINCIPAL), policy=None if rules is None else policy_of(rules),
+        ancestors=ancestors, everyone=epochs_of(epochs), token_state=token_state(state), token_since=datetime_of(since),
+        now=datetime_of(clock) if now is None else now, mark=answer.mark.number,
+    )  # fmt: skip
+
+
+def _above(text: str | None) -> Iterator[Row]:
     """Those above a session, as rows: of each the policy's rules, then its columns and its principal's."""
     for rules, session, principal in _decode(text) if text is not None else ():
         yield rules, *_columns(SESSION_COLUMNS, session), *_columns(PRINCIPAL_COLUMNS, principal or {})
