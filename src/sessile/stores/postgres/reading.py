@@ -11,6 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -33,7 +34,7 @@ from sessile.stores.sql.rows import (
     session_of,
     token_state,
 )  # fmt: skip
-from sessile.stores.sql.snapshots import P, S, above_of
+from sessile.stores.sql.snapshots import Above, P, S, above_of
 from sessile.trust import Mark
 
 _SESSION = 5
@@ -110,7 +111,7 @@ def snapshot(answer: Answer, now: datetime | None) -> Snapshot | None:
     session = session_of(row, _SESSION)
     ancestors: tuple[Ancestor, ...] = ()
     if session.lineage:
-        found = above_of(_above(row[_ABOVE]), 0)
+        found = _above(row[_ABOVE])
         ancestors = tuple([Ancestor(link, *found.get(link.session, (None, None, None))) for link in session.lineage])
     return Snapshot(
         session=session, principal=principal_of(row, _PRINCIPAL), policy=None if rules is None else policy_of(rules),
@@ -119,10 +120,17 @@ def snapshot(answer: Answer, now: datetime | None) -> Snapshot | None:
     )  # fmt: skip
 
 
-def _above(text: str | None) -> Iterator[Row]:
-    """Those above a session, as rows: of each the policy's rules, then its columns and its principal's."""
-    for rules, session, principal in _decode(text) if text is not None else ():
-        yield rules, *_columns(SESSION_COLUMNS, session), *_columns(PRINCIPAL_COLUMNS, principal or {})
+# The same for all that hang below the same sessions.
+@lru_cache(maxsize=512)
+def _above(text: str | None) -> Above:
+    """Those above a session. Not to be changed: it is shared."""
+    return above_of(
+        [
+            (rules, *_columns(SESSION_COLUMNS, session), *_columns(PRINCIPAL_COLUMNS, principal or {}))
+            for rules, session, principal in (_decode(text) if text is not None else ())
+        ],
+        0,
+    )
 
 
 def _columns(names: tuple[str, ...], row: dict[str, Any]) -> Iterator[Any]:
