@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.checks import checks, sessions
+from bench.checks import checks, sessions, uncached
 from bench.rounds import WALL, Figure, measure
 from sessile import Authority, Issued, Policy
 from sessile.cli.measuring import round_trip
@@ -133,14 +133,14 @@ async def measure_uncached(engine: Engine, folder: Path, rounds: int) -> list[Fi
     with on_a_core_each(engine):
         async with (
             _opened(engine.url, directory=engine.directory) as authority,
-            _opened(engine.url, 1, engine.directory) as cold,
+            _opened(engine.url, directory=engine.directory) as cold,
         ):
             looked_up = (await authority.begin("person")).active.session.id
             async with round_trip(engine.url, folder, authority, looked_up) as bare:
                 figures = [Figure(bare.what, bare.work)]
                 for depth in (0, 3):
                     tokens = await sessions(authority, depth, HOT)
-                    figures.append(checks(cold, tokens, f"await check, {engine.name}, depth {depth}, not cached"))
+                    figures.append(uncached(cold, tokens, f"await check, {engine.name}, depth {depth}, not cached"))
                 await measure(figures, rounds, clock=WALL, seconds=0.05)
     return figures
 

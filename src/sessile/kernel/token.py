@@ -19,6 +19,7 @@ from sessile.kernel.ids import ALPHABET, PARTITIONS
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _VALUES = {digit: value for value, digit in enumerate(_BASE62)}
+_PLACES = {character: place for place, character in enumerate(ALPHABET)}
 _SECRET_DIGITS = 43
 _CHECKSUM_DIGITS = 6
 TOKEN_LENGTH = 4 + 1 + _SECRET_DIGITS + _CHECKSUM_DIGITS
@@ -58,7 +59,7 @@ def digest(token: str) -> bytes:
 
 def placed(hashed: bytes, partition: str) -> bytes:
     """A hash that says its partition, so that a store which has only the digest knows where to look."""
-    return bytes(((hashed[0] & 0xE0) | max(0, ALPHABET.find(partition)),)) + hashed[1:]
+    return bytes(((hashed[0] & 0xE0) | _PLACES.get(partition, 0),)) + hashed[1:]
 
 
 def partition_of_digest(digest: bytes) -> str:

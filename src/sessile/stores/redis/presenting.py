@@ -32,12 +32,17 @@ class _Needed(NamedTuple):
     command: bytes
     """`TIME`; and `MGET` of the mark, everybody's row, the token's, the session's and its principal's with its policy,
     and the same three of each above it. Packed for the wire."""
-    heads: tuple[bytes | None, ...]
-    """What each row has to begin with, if these are still all; None: there may be no such row."""
+    heads: tuple[tuple[int, bytes], ...]
+    """What the rows that name others have to begin with, if these are still all; and where they are."""
+    absent: int
+    """How many rows are asked for that never are: the principals of what belongs to nobody."""
 
     def are_all(self, rows: list[bytes | None]) -> bool:
-        for row, head in zip(rows, self.heads, strict=True):
-            if head is not None and (row is None or not row.startswith(head)):
+        if rows.count(None) != self.absent:
+            return False
+        for place, head in self.heads:
+            row = rows[place]
+            if row is None or not row.startswith(head):
                 return False
         return True
 
@@ -85,19 +90,23 @@ class Presenting:
         tagged = tag(found.partition).encode()
         session = snapshot.session
         words = [b"MGET", tagged + b"mark", tagged + b"everyone", tagged + b"t" + digest]
-        heads: list[bytes | None] = [b"", b"", session.id.encode()]
+        heads = [(_TOKEN, session.id.encode()), (_SESSION, session_line(session))]
+        absent = 0
         for id, uid, principal in (
             (session.id, session.uid, snapshot.principal),
             *[(above.link.session, above.link.uid, above.principal) for above in snapshot.ancestors],
         ):
             policy = policy_key(found.partition, principal.policy if principal is not None else "default")
+            if uid is None:
+                absent += 1
+            else:
+                # Behind `MGET` the words are the rows: the session's comes next, then its principal's.
+                heads.append((len(words), policy.removeprefix(tagged + b"policy:") + b"\n"))
             words += [tagged + id.encode(), tagged + (uid or "-").encode(), policy]
-            heads += [b"", None if uid is None else policy[len(tagged) + len("policy:") :] + b"\n", b""]
-        heads[_SESSION] = session_line(session)
         if len(self._needed) >= MOST:
             del self._needed[next(iter(self._needed))]
         rows = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
-        self._needed[digest] = _Needed(_TIME + rows, tuple(heads))
+        self._needed[digest] = _Needed(_TIME + rows, tuple(heads), absent)
 
 
 def _snapshot(digest: bytes, rows: Sequence[Any], now: datetime) -> Snapshot | None:
