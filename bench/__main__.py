@@ -126,9 +126,7 @@ async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[
         for engine in found:
             figures = await engines.measure_uncached(engine, folder, rounds)
             goals = [Goal(figure.name, UNCACHED_BOUND) for figure in figures[1:2]]
-            tables.append(
-                Table(f"A check from the store, {engine.name}", "By the wall, over loopback.", figures, goals)
-            )
+            tables.append(Table(f"A check from the store, {engine.name}", engines.over_loopback(), figures, goals))
         lines = [_each(figure) for figure in cached]
         size = await engines.near_cache_bytes()
         lines.append(Line(f"near cache: {size:,.0f} bytes an entry, with its session", {"near_cache_bytes": size}))

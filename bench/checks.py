@@ -121,6 +121,22 @@ def checks(authority: Authority, tokens: Sequence[str], name: str) -> Figure:
     return Figure(name, run)
 
 
+def uncached(authority: Authority, tokens: Sequence[str], name: str) -> Figure:
+    """As after the loss of a connection, or a minute: the near cache has room, and none of the sessions."""
+    turns = cycle(enumerate(tokens))
+    near = authority._near
+
+    async def run(times: int) -> None:
+        check = authority.check
+        for place, token in islice(turns, times):
+            if not place:
+                near.drop(near.mark)
+            if not await check(token):
+                raise RuntimeError("denied")
+
+    return Figure(name, run)
+
+
 def touches(tokens: Sequence[Active], name: str) -> Figure:
     """Noting a resource that the session touched before: what is on every request."""
 

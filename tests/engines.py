@@ -50,6 +50,12 @@ class Postgres:
         self._settings: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that starts one for each connection; while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def make(self) -> None:
         self.folder.mkdir()
         if os.getuid() == 0:

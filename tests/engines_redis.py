@@ -55,6 +55,12 @@ class Server:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """While it runs."""
+        assert self.process is not None
+        return self.process.pid
+
     def _command(self) -> list[str]:
         return [
             self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",

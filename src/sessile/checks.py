@@ -50,6 +50,7 @@ T = TypeVar("T")
 
 CACHE_SECONDS = 60
 """The longest an answer is kept without another look at the store, so that a wall clock that was set is noticed."""
+_CACHE_NS = CACHE_SECONDS * 1_000_000_000
 _TOUCH_AGAIN_NS = 1_000_000_000
 _TOLD_AGAIN = timedelta(hours=1)
 _LAST_MOMENT_NS = 2_000_000_000
@@ -167,68 +168,71 @@ class Checks(abc.ABC):
         try:
             if self._upkeep is None:
                 await self.open()
-            return await self._strict(token, key, client, requirement, touch)
+            while True:
+                with self._near.reading() as reading:
+                    started = self.clock.elapsed()
+                    snapshot = await self.store.read(key)
+                    if snapshot is None:
+                        self._strangers.unknown(ip, started)
+                        return Denied(reason=Reason.UNKNOWN)
+                    denied = decide(snapshot, snapshot.now, client=client)
+                    if snapshot.policy is not None and snapshot.policy.binding:
+                        await self._compare(snapshot, snapshot.policy, client, denied)
+                    if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
+                        active = make_active(snapshot, key, rotation_seed(token), self.traces)
+                        entry = self._entry(active, snapshot, started)
+                        self._near.put(blake2b(token.encode()).digest(), entry, reading)
+                        if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
+                            self._lacks(snapshot.session, requirement, client)
+                            return denied
+                        if touch:
+                            self.traces.used(snapshot.session, client)
+                            if started >= entry.touch_at:
+                                denied = await self._acted(entry, snapshot, client, started)
+                        return active if denied is None else denied
+                if denied is not None:
+                    return await self._refused(denied, snapshot, token, key, client, requirement)
+                await self.store.confirm(key)  # and what it is then is read anew
         except SessileError:
             # Fail closed, but as «ask again»: a store that is away is no logout.
             return Denied(reason=Reason.UNAVAILABLE)
 
-    async def _strict(
-        self, token: str, key: bytes, client: Client | None, requirement: Requirement, touch: bool
-    ) -> Active | Denied:
-        with self._near.reading() as reading:
-            started = self.clock.elapsed()
-            snapshot = await self.store.read(key)
-            if snapshot is None:
-                self._strangers.unknown(client.ip if client is not None else None, started)
-                return Denied(reason=Reason.UNKNOWN)
-            denied = decide(snapshot, snapshot.now, client=client)
-            if snapshot.policy is not None and snapshot.policy.binding:
-                await self._compare(snapshot, snapshot.policy, client, denied)
-            if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
-                active = make_active(snapshot, key, rotation_seed(token), self.traces)
-                entry = self._entry(active, snapshot, started)
-                self._near.put(blake2b(token.encode()).digest(), entry, reading)
-                if (denied := demand(snapshot.session, requirement, snapshot.now)) is not None:
-                    self._lacks(snapshot.session, requirement, client)
-                    return denied
-                if touch and (denied := await self._acted(entry, snapshot, client, started)) is not None:
-                    return denied
-                return active
-        if denied is None:
-            await self.store.confirm(key)
-        elif requirement.below_policy and (denied.reason is Reason.ASSURANCE or denied.cause == UNBOUND):
-            denied = decide(snapshot, snapshot.now, client=client, requirement=requirement)
-            return make_active(snapshot, key, rotation_seed(token), self.traces) if denied is None else denied
-        else:
-            if denied.reason in (Reason.REVOKED, Reason.DISABLED):
-                # Known here before it was announced here: no later check of this process says yes again.
-                self._near.apply(self._near.mark, (f"s:{snapshot.session.id}",))
-            if denied.reason is Reason.REPLAYED:
-                await self._replayed(snapshot, client)
-            await in_vain.note(self.store, self.traces, snapshot, denied, client)
-            return denied
-        return await self._strict(token, key, client, requirement, touch)
+    async def _refused(
+        self, denied: Denied, snapshot: Snapshot, token: str, key: bytes, client: Client | None,
+        requirement: Requirement,
+    ) -> Active | Denied:  # fmt: skip
+        """What follows from a denial; and the step-up, which may do what others are denied."""
+        if requirement.below_policy and (denied.reason is Reason.ASSURANCE or denied.cause == UNBOUND):
+            still = decide(snapshot, snapshot.now, client=client, requirement=requirement)
+            return make_active(snapshot, key, rotation_seed(token), self.traces) if still is None else still
+        if denied.reason in (Reason.REVOKED, Reason.DISABLED):
+            # Known here before it was announced here: no later check of this process says yes again.
+            self._near.apply(self._near.mark, (f"s:{snapshot.session.id}",))
+        if denied.reason is Reason.REPLAYED:
+            await self._replayed(snapshot, client)
+        await in_vain.note(self.store, self.traces, snapshot, denied, client)
+        return denied
 
     def _entry(self, active: Active, snapshot: Snapshot, started: int) -> Entry:
-        session, policy = snapshot.session, snapshot.policy or Policy()
-        objects = {f"s:{session.id}", f"p:{session.uid}", f"policy:{policy.name}"}
+        session, policy, now = snapshot.session, snapshot.policy or Policy(), snapshot.now
+        objects = [f"s:{session.id}", f"p:{session.uid}", f"policy:{policy.name}"]
         for above in snapshot.ancestors:
-            objects |= {f"s:{above.link.session}", f"p:{above.link.uid}"}
-            if above.policy is not None:
-                objects.add(f"policy:{above.policy.name}")
-        if self.store.partitioned:
-            objects.add(f"t:{session.partition}")
-        left = nanoseconds(horizon(snapshot) - snapshot.now) - _LAST_MOMENT_NS
+            objects += (f"s:{above.link.session}", f"p:{above.link.uid}")
+            if above.policy is not None and above.policy.name != policy.name:
+                objects.append(f"policy:{above.policy.name}")
+        if self._partitioned:
+            objects.append(f"t:{session.partition}")
+        left = nanoseconds(horizon(snapshot) - now) - _LAST_MOMENT_NS
         if active.rotate_at is not None and not active.due:
-            left = min(left, nanoseconds(active.rotate_at - snapshot.now))
-        touch_at = started + nanoseconds(session.last_seen + policy.touch_interval - snapshot.now)
+            left = min(left, nanoseconds(active.rotate_at - now))
+        touch_at = started + nanoseconds(session.last_seen + policy.touch_interval - now)
         metered = self.budgets.of(snapshot, touch_at)
         return Entry(
             active,
             # `started` was read before the store's clock: never late.
-            good_until=started + min(left, CACHE_SECONDS * 1_000_000_000),
+            good_until=started + min(left, _CACHE_NS),
             touch_at=touch_at if metered is None else 0,
-            binding=binding(session, policy),
+            binding=binding(session, policy) if policy.binding else None,
             objects=tuple(objects),
             metered=metered,
         )
@@ -249,10 +253,7 @@ class Checks(abc.ABC):
         return True
 
     async def _acted(self, entry: Entry, snapshot: Snapshot, client: Client | None, now: int) -> Denied | None:
-        """An act that the near cache did not answer: it is counted, and written where it is due."""
-        self.traces.used(snapshot.session, client)
-        if now < entry.touch_at:
-            return None
+        """An act that the near cache did not answer, and that is to be counted or written."""
         if now >= entry.good_until:
             await self.store.touch({snapshot.session.id: snapshot.now})
         elif self._touch(entry, now):
@@ -331,18 +332,17 @@ class Checks(abc.ABC):
 class Check:
     """An awaitable check. Its truth is an error: `if authority.check(token):` would let everybody in."""
 
-    __slots__ = ("_active", "_ask")
+    __slots__ = ("_active", "_ask", "_checks")
 
     def __init__(self, active: Active | None, checks: Checks, *ask: Any) -> None:
         self._active = active
-        self._ask = (checks, *ask)
+        self._checks = checks
+        self._ask = ask
 
     def __await__(self) -> Generator[Any, None, Active | Denied]:
         if self._active is not None:
             return self._active
-        checks, *ask = self._ask
-        result: Active | Denied = yield from checks._check(*ask).__await__()
-        return result
+        return (yield from self._checks._check(*self._ask).__await__())
 
     def __bool__(self) -> bool:
         raise TypeError("a check must be awaited: `if await authority.check(token):`")
@@ -350,18 +350,13 @@ class Check:
 
 def make_active(snapshot: Snapshot, key: bytes, seed: bytes, traces: Traces) -> Active:
     """The proof that the token with digest `key` was presented. Only for what has just decided that it counts."""
-    session, policy = snapshot.session, snapshot.policy
-    rotates = (
-        policy is not None
-        and policy.rotate_after is not None
-        and snapshot.token_state is TokenState.CURRENT
-        and session.kind in (SessionKind.BROWSER, SessionKind.ANONYMOUS)
-    )
-    rotate_at = session.rotated + policy.rotate_after if rotates and policy and policy.rotate_after else None
+    session, state, rotate_at = snapshot.session, snapshot.token_state, None
+    if session.kind.is_a_persons and state is TokenState.CURRENT and (policy := snapshot.policy) is not None:
+        rotate_at = session.rotated + policy.rotate_after if policy.rotate_after is not None else None
+    chain = chain_of(snapshot) if session.lineage else ()
     return Active(
-        session, digest=key, seed=seed, token_state=snapshot.token_state, rotate_at=rotate_at,
-        due=rotate_at is not None and snapshot.now >= rotate_at, traces=traces,
-        chain=chain_of(snapshot) if session.lineage else (),
+        session, digest=key, seed=seed, token_state=state, rotate_at=rotate_at, traces=traces, chain=chain,
+        due=rotate_at is not None and snapshot.now >= rotate_at,
     )  # fmt: skip
 
 

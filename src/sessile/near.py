@@ -16,31 +16,21 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from sessile.kernel.decide import Active, Binding
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """One cached answer. The instants are nanoseconds of `Clock.elapsed`."""
 
-    __slots__ = ("active", "binding", "good_until", "metered", "objects", "touch_at")
-
-    def __init__(
-        self,
-        active: Active,
-        *,
-        good_until: int,
-        touch_at: int,
-        binding: Binding | None,
-        objects: tuple[str, ...],
-        metered: Any = None,
-    ) -> None:
-        self.active = active
-        self.good_until = good_until
-        self.touch_at = touch_at
-        self.binding = binding
-        self.objects = objects
-        self.metered = metered
-        """What counts its calls, where there is a budget; then `touch_at` is in the past."""
+    active: Active
+    good_until: int
+    touch_at: int
+    binding: Binding | None
+    objects: tuple[str, ...]
+    metered: Any = None
+    """What counts its calls, where there is a budget; then `touch_at` is in the past."""
 
 
 class Reading:
@@ -54,13 +44,15 @@ class Reading:
         self._near = near
 
     def __enter__(self) -> Reading:
-        if self._near is not None:
-            self._near.begin(self)
+        if (near := self._near) is not None:
+            with near._lock:
+                near._readings.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._near is not None:
-            self._near.finish(self)
+        if (near := self._near) is not None:
+            with near._lock:
+                near._readings.discard(self)
 
 
 class NearCache:
@@ -92,14 +84,6 @@ class NearCache:
         """Around a read of the store and the `put` of what it found: `with near.reading() as reading`."""
         return Reading(self)
 
-    def begin(self, reading: Reading) -> None:
-        with self._lock:
-            self._readings.add(reading)
-
-    def finish(self, reading: Reading) -> None:
-        with self._lock:
-            self._readings.discard(reading)
-
     def put(self, digest: bytes, entry: Entry, reading: Reading) -> bool:
         """Keep an answer. Refused if anything it depends on was invalidated since its reading began: a read that
         raced with an invalidation is never kept. An invalidation that comes later removes it.
@@ -107,13 +91,19 @@ class NearCache:
         with self._lock:
             if reading.everything or not reading.objects.isdisjoint(entry.objects):
                 return False
-            self._remove(digest)
-            if len(self._entries) >= self.capacity:
+            entries, by_object = self._entries, self._by_object
+            if digest in entries:
+                self._remove(digest)
+            elif len(entries) >= self.capacity:
                 # The oldest fill goes. Sound whatever the access pattern: an evicted session is read again.
-                self._remove(next(iter(self._entries)))
-            self._entries[digest] = entry
+                self._remove(next(iter(entries)))
+            entries[digest] = entry
             for name in entry.objects:
-                self._by_object.setdefault(name, set()).add(digest)
+                digests = by_object.get(name)
+                if digests is None:
+                    by_object[name] = {digest}
+                else:
+                    digests.add(digest)
             return True
 
     def apply(self, mark: int, objects: Iterable[str]) -> None:

@@ -10,18 +10,21 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from sessile.authority import Authority
 from sessile.errors import RevocationUncertain, SessileError, StoreUnavailable
 from sessile.kernel.decide import Active, Denied
 from sessile.kernel.event import SYSTEM
 from sessile.kernel.ids import ALPHABET, home, partition_of
+from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Status
 from sessile.kernel.reason import Reason
+from sessile.kernel.session import SessionKind
 from sessile.receipt import Issued
 from sessile.stores.limits import CONNECT_SECONDS, STATEMENT_SECONDS
 from sessile.stores.protocol import End
@@ -351,6 +354,74 @@ async def until_reason_is_revoked(authority: Authority, issued: Issued) -> None:
     while await reason(authority, issued) is not Reason.REVOKED:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
+
+
+def calls(engine: Server, command: str) -> int:
+    """How often the engine has carried that out."""
+    told = engine.ask("INFO", "commandstats").partition(f"cmdstat_{command}:calls=")[2]
+    return int(told.partition(",")[0] or "0")
+
+
+async def test_what_a_token_needed_before_is_read_by_name(one: Authority, two: Authority, engine: Server) -> None:
+    """Without the script that finds it; and whatever was written meanwhile is seen."""
+    top, nobody = await one.begin("alice"), await one.begin(None)
+    below = await one.delegate(top.active, to="agent:a", scopes=["x"])
+    held = (top, below, nobody)
+    await trusted(two)
+    found = [await two.store.read(each.active.digest) for each in held]
+    scripts = calls(engine, "evalsha")
+    for each, before in zip(held * 20, found * 20, strict=True):
+        after = await two.store.read(each.active.digest)
+        assert before is not None
+        assert after is not None
+        assert after.now > before.now
+        assert replace(after, now=before.now, mark=before.mark) == before
+    assert calls(engine, "evalsha") - scripts < 10 * len(held)  # a few pings
+    now = datetime.now(UTC)
+    await one.store.touch({top.active.session.id: now})
+    touched = await two.store.read(top.active.digest)
+    assert touched is not None
+    assert touched.session.last_seen == now
+    await one.store.end(End(session=top.active.session.id, cause="test"))
+    assert await reason(two, top) is await reason(two, below) is Reason.REVOKED
+    assert await reason(two, nobody) is None
+    await one.store.end(End(everyone=frozenset(SessionKind), cause="test"))
+    assert await reason(two, nobody) is Reason.REVOKED
+
+
+async def test_a_principal_that_got_another_policy_is_not_read_with_the_old_one(one: Authority, two: Authority) -> None:
+    issued = await one.begin("alice")
+    uid = issued.active.session.uid
+    await trusted(two)
+    assert await two.store.read(issued.active.digest)
+    await one.set_policy(Policy.aal2(name="strict", assurance=2))
+    await one.store.end(End(uid=uid, policy="strict", cause="test"))
+    found = await two.store.read(issued.active.digest)
+    assert found is not None
+    assert found.policy is not None
+    assert found.policy.name == "strict"
+    assert await reason(two, issued) is Reason.REVOKED
+
+
+async def test_what_a_server_says_that_is_a_primary_no_more_counts_for_no_longer_than_what_is_cached(
+    tmp_path: Path,
+) -> None:
+    """It has all rows still, and would go on answering."""
+    with server(valkey_binary(), tmp_path / "old") as old, server(valkey_binary(), tmp_path / "new") as new:
+        assert new.ask("REPLICAOF", "127.0.0.1", str(old.port)).startswith("+OK")
+        await until(lambda: "state=online" in old.ask("INFO", "replication"))
+        async with Authority(old.url, directory=f"sqlite:///{tmp_path}/directory.db") as authority:
+            issued = await authority.begin("alice")
+            await trusted(authority)
+            for _ in range(2):
+                assert await authority.store.read(issued.active.digest)
+            await until(lambda: issued.active.session.id in new.ask("KEYS", "*ses_*"))
+            assert new.ask("REPLICAOF", "NO", "ONE").startswith("+OK")
+            assert old.ask("REPLICAOF", "127.0.0.1", str(new.port)).startswith("+OK")
+            await until(lambda: not authority.store.current(authority.clock.elapsed()))
+            assert issued.active.session.id in old.ask("KEYS", "*ses_*")
+            with pytest.raises(StoreUnavailable):
+                await authority.store.read(issued.active.digest)
 
 
 async def test_scripts_that_the_engine_forgot_are_sent_again(one: Authority, engine: Server) -> None:

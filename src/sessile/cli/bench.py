@@ -286,13 +286,15 @@ async def _guests(cli: Cli, authority: Authority, folder: Path | None) -> AsyncI
 async def _checks(
     authority: Authority, place: Place, folder: Path | None, guests: Guests, seconds: float
 ) -> tuple[tuple[str, str], dict[str, Cost]]:
-    tokens = [str((await guests.begin(guests.names[0])).token) for _ in range(SESSIONS)]
+    begun = [await guests.begin(guests.names[0]) for _ in range(SESSIONS)]
+    tokens = [str(issued.token) for issued in begun]
     verification = measuring.verification()
     # Of two tokens in turn a cache for one has none.
     cold = place.authority(create=False, capacity=1)
     with contextlib.ExitStack() as stack:
         beside = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sessile-bench-")))
-        async with cold, Authority("memory:") as memory, measuring.round_trip(place.url, beside, authority) as bare:
+        bare_trip = measuring.round_trip(place.url, beside, authority, begun[-1].active.session.id)
+        async with cold, Authority("memory:") as memory, bare_trip as bare:
             in_memory = [str((await memory.begin("bench")).token) for _ in range(SESSIONS)]
             works = {
                 "round trip": bare.work, "verification": verification.work, "memory": _checking(memory, in_memory),

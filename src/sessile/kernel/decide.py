@@ -222,6 +222,8 @@ def resumable(snapshot: Snapshot | None, client: Client | None, now: datetime) -
 
 def demand(session: Session, requirement: Requirement, now: datetime) -> Denied | None:
     """What a route demands of a session that is alive. None: it is met."""
+    if requirement is NOTHING_MORE:
+        return None
     if not covers(session.scopes, requirement.scopes):
         return _denied(Reason.OUT_OF_SCOPE, session)
     if session.assurance < requirement.assurance:
@@ -240,28 +242,31 @@ def horizon(snapshot: Snapshot) -> datetime:
     """
     policy = snapshot.policy
     assert policy is not None  # noqa: S101 - `decide` denied otherwise
-    ends = [*_limits(snapshot.session, policy)]
+    end = _limit(snapshot.session, policy)
     for ancestor in snapshot.ancestors:
         if ancestor.link.tie is Tie.PARENT and ancestor.session is not None and ancestor.policy is not None:
-            ends += _limits(ancestor.session, ancestor.policy)
+            end = min(end, _limit(ancestor.session, ancestor.policy))
     if snapshot.token_state is TokenState.PREDECESSOR and snapshot.token_since is not None:
-        ends.append(snapshot.token_since + policy.grace)
-    return min(ends)
+        end = min(end, snapshot.token_since + policy.grace)
+    return end
 
 
 def expires_at(session: Session, policy: Policy) -> datetime:
     """The overall limit in force: as issued or by the policy of now, whichever is earlier (loosening never revives)."""
     if session.kind in (SessionKind.KEY, SessionKind.LEASE):
-        return min(session.expires, session.created + policy.key_lifetime)
-    return min(session.expires, (session.proved or session.created) + policy.overall)
+        overall = session.created + policy.key_lifetime
+    else:
+        overall = (session.proved or session.created) + policy.overall
+    return min(session.expires, overall)
 
 
 def idle_expires_at(session: Session, policy: Policy) -> datetime | None:
     """The inactivity limit in force; None where there is none. Only sessions that a person sits before have one."""
     if session.kind not in (SessionKind.BROWSER, SessionKind.ANONYMOUS):
         return None
-    limits = [limit for limit in (session.idle, policy.idle) if limit is not None]
-    return session.last_seen + min(limits) if limits else None
+    issued, now = session.idle, policy.idle
+    idle = issued if now is None or (issued is not None and issued < now) else now
+    return None if idle is None else session.last_seen + idle
 
 
 def info(snapshot: Snapshot, now: datetime) -> SessionInfo:
@@ -316,15 +321,16 @@ def _session_alive(snapshot: Snapshot, now: datetime) -> Denied | None:
     session, policy = snapshot.session, snapshot.policy
     if policy is None:
         return _denied(Reason.REVOKED, session, None, "policy missing")
-    if (denied := _alive(session, snapshot.principal, policy, snapshot.everyone, now)) is not None:
+    denied = _alive(session, snapshot.principal, policy, snapshot.everyone, now)
+    if denied is not None or not (session.lineage or snapshot.ancestors):
         return denied
     return _ancestors_alive(snapshot, now)
 
 
-def _limits(session: Session, policy: Policy) -> list[datetime]:
+def _limit(session: Session, policy: Policy) -> datetime:
     idle = idle_expires_at(session, policy)
     overall = expires_at(session, policy)
-    return [overall] if idle is None else [overall, idle]
+    return overall if idle is None or overall < idle else idle
 
 
 def _alive(
@@ -377,6 +383,8 @@ def _contained(principal: Principal, link: Link) -> bool:
 
 
 def _token_counts(snapshot: Snapshot, now: datetime) -> Denied | None:
+    if snapshot.token_state is TokenState.CURRENT:
+        return None
     if snapshot.token_state is TokenState.SUPERSEDED:
         return _denied(Reason.SUPERSEDED, snapshot.session, snapshot.token_since)
     if snapshot.token_state is TokenState.PREDECESSOR:

@@ -18,6 +18,8 @@ from enum import StrEnum
 from sessile.kernel.ids import ALPHABET, PARTITIONS
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_VALUES = {digit: value for value, digit in enumerate(_BASE62)}
+_PLACES = {character: place for place, character in enumerate(ALPHABET)}
 _SECRET_DIGITS = 43
 _CHECKSUM_DIGITS = 6
 TOKEN_LENGTH = 4 + 1 + _SECRET_DIGITS + _CHECKSUM_DIGITS
@@ -57,7 +59,7 @@ def digest(token: str) -> bytes:
 
 def placed(hashed: bytes, partition: str) -> bytes:
     """A hash that says its partition, so that a store which has only the digest knows where to look."""
-    return bytes(((hashed[0] & 0xE0) | max(0, ALPHABET.find(partition)),)) + hashed[1:]
+    return bytes(((hashed[0] & 0xE0) | _PLACES.get(partition, 0),)) + hashed[1:]
 
 
 def partition_of_digest(digest: bytes) -> str:
@@ -71,7 +73,7 @@ def well_formed(token: object) -> bool:
         isinstance(token, str)
         and len(token) == TOKEN_LENGTH
         and _TOKEN.fullmatch(token) is not None
-        and _checksum(token[:-_CHECKSUM_DIGITS]) == token[-_CHECKSUM_DIGITS:]
+        and _number(token[-_CHECKSUM_DIGITS:]) == zlib.crc32(token[:-_CHECKSUM_DIGITS].encode())
     )
 
 
@@ -108,6 +110,13 @@ def _compose(kind: TokenKind, partition: str, secret: bytes) -> Token:
 
 def _checksum(body: str) -> str:
     return _base62(zlib.crc32(body.encode()), _CHECKSUM_DIGITS)
+
+
+def _number(digits: str) -> int:
+    number = 0
+    for digit in digits:
+        number = number * 62 + _VALUES[digit]
+    return number
 
 
 def _base62(number: int, digits: int) -> str:

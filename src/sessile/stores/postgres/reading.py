@@ -10,6 +10,8 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,17 +20,27 @@ from psycopg import pq
 from psycopg.adapt import Loader, Transformer
 
 from sessile.errors import StoreUnavailable
+from sessile.kernel.decide import Ancestor, Snapshot
 from sessile.stores import limits
 from sessile.stores.postgres.address import Address
 from sessile.stores.postgres.engine import BORN, LIFE, abandon, hang_up, last, translated
-from sessile.stores.sql.rows import PRINCIPAL_COLUMNS, SESSION_COLUMNS
-from sessile.stores.sql.snapshots import P, S
+from sessile.stores.sql.rows import (
+    PRINCIPAL_COLUMNS,
+    SESSION_COLUMNS,
+    datetime_of,
+    epochs_of,
+    policy_of,
+    principal_of,
+    session_of,
+    token_state,
+)  # fmt: skip
+from sessile.stores.sql.snapshots import Above, P, S, above_of
 from sessile.trust import Mark
 
-RULES = 6
-"""Where the rules of the policy are, followed by the session and its principal."""
-CLOCK = RULES + 1 + len(SESSION_COLUMNS) + len(PRINCIPAL_COLUMNS)
-"""Where the engine's clock is, in microseconds since 1970; and after it all above the session, for `above`."""
+_SESSION = 5
+"""Where the session's columns begin in what a check reads."""
+_PRINCIPAL = _SESSION + len(SESSION_COLUMNS)
+_ABOVE = _PRINCIPAL + len(PRINCIPAL_COLUMNS)
 _BYTES = frozenset({"epoch", "everyone"})
 _decode = msgspec.json.Decoder(list[tuple[str | None, dict[str, Any], dict[str, Any] | None]]).decode
 
@@ -59,9 +71,10 @@ def check(schema: str) -> Question:
     """One row; with an unknown token its session is NULL."""
     return _question(
         "check", "bytea",
-        f"SELECT t.state, t.since, s.seq, s.salt, j.n, e.epochs, y.rules, {S}, {P}, clock_timestamp(),"
+        f"SELECT t.state, t.since, clock_timestamp(), e.epochs, y.rules, {S}, {P},"
         f" CASE WHEN s.lineage <> '[]' THEN {schema}.above(s.lineage) END",
-        f"FROM {last(schema)} CROSS JOIN {schema}.everyone e"
+        # Of one row, by its key: else the planner expects hundreds, and hashes the policies.
+        f"FROM {last(schema)} JOIN {schema}.everyone e ON e.one = 1"
         f" LEFT JOIN ({schema}.token t JOIN {schema}.session s ON s.seq = t.session) ON t.digest = $1"
         f" LEFT JOIN {schema}.principal p ON p.uid = s.uid"
         f" LEFT JOIN {schema}.policy y ON y.name = coalesce(p.policy, 'default')",
@@ -89,10 +102,35 @@ def _question(name: str, kind: str, select: str, where: str) -> Question:
     )
 
 
-def above(text: str | None) -> Iterator[Row]:
-    """Those above a session, as rows: of each the policy's rules, then its columns and its principal's."""
-    for rules, session, principal in _decode(text) if text is not None else ():
-        yield rules, *_columns(SESSION_COLUMNS, session), *_columns(PRINCIPAL_COLUMNS, principal or {})
+def snapshot(answer: Answer, now: datetime | None) -> Snapshot | None:
+    """What `check` was answered; None: the token is unknown. `now`: the time, if it is not the engine's that counts."""
+    row = answer.row
+    state, since, clock, epochs, rules = row[:_SESSION]
+    if state is None:
+        return None
+    session = session_of(row, _SESSION)
+    ancestors: tuple[Ancestor, ...] = ()
+    if session.lineage:
+        found = _above(row[_ABOVE])
+        ancestors = tuple([Ancestor(link, *found.get(link.session, (None, None, None))) for link in session.lineage])
+    return Snapshot(
+        session=session, principal=principal_of(row, _PRINCIPAL), policy=None if rules is None else policy_of(rules),
+        ancestors=ancestors, everyone=epochs_of(epochs), token_state=token_state(state), token_since=datetime_of(since),
+        now=datetime_of(clock) if now is None else now, mark=answer.mark.number,
+    )  # fmt: skip
+
+
+# The same for all that hang below the same sessions.
+@lru_cache(maxsize=512)
+def _above(text: str | None) -> Above:
+    """Those above a session. Not to be changed: it is shared."""
+    return above_of(
+        [
+            (rules, *_columns(SESSION_COLUMNS, session), *_columns(PRINCIPAL_COLUMNS, principal or {}))
+            for rules, session, principal in (_decode(text) if text is not None else ())
+        ],
+        0,
+    )
 
 
 def _columns(names: tuple[str, ...], row: dict[str, Any]) -> Iterator[Any]:

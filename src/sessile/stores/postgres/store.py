@@ -31,8 +31,6 @@ from sessile.stores.postgres.transaction import Transaction
 from sessile.stores.postgres.writing import Done, Threads
 from sessile.stores.protocol import End
 from sessile.stores.sql import ending
-from sessile.stores.sql.rows import datetime_of, session_of
-from sessile.stores.sql.snapshots import above_of, assemble
 from sessile.stores.sql.store import Ends, Lane, SQLStore
 from sessile.stores.sql.transaction import Db
 from sessile.trust import Delta, change_delta, settle
@@ -227,12 +225,7 @@ class PostgresStore(SQLStore):
         answer = await running.readers.ask(self.check, digest)
         if not self.follower.admits(asked, answer.life, answer.mark):
             await self._admit(running, asked, answer)
-        row = answer.row
-        if row[0] is None:
-            return None
-        now = datetime_of(row[reading.CLOCK]) if self.wall is None else self.wall()
-        above = above_of(reading.above(row[reading.CLOCK + 1]), 0)
-        return assemble(row, session_of(row, reading.RULES + 1), above, now).snapshot
+        return reading.snapshot(answer, self.wall() if self.wall is not None else None)
 
     async def read_data(self, session_id: str) -> tuple[int, bytes]:
         running = self._running or await self._ready()

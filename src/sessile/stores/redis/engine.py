@@ -267,9 +267,12 @@ class Engine:
         # One clock for all nodes: the engine's. A clock that a test moves by hand is in the engine's place.
         self._now: Callable[[], datetime] | None = None if isinstance(clock, SystemClock) else clock.now
 
+    def now(self, seconds: bytes, micros: bytes) -> datetime:
+        """By the store's clock, where the engine's says so (`TIME`)."""
+        return self._now() if self._now is not None else _START + timedelta(0, int(seconds), int(micros))
+
     def _stamp(self, seconds: bytes, micros: bytes) -> tuple[int, datetime]:
-        engine = int(seconds) * 1_000_000 + int(micros)
-        return engine, self._now() if self._now is not None else _START + timedelta(0, 0, engine)
+        return int(seconds) * 1_000_000 + int(micros), self.now(seconds, micros)
 
     async def read(self, partition: str, asked: Iterable[bytes | str] = ()) -> Found:
         """Raises StoreUnavailable. Whether the answer counts is for the follower to say."""

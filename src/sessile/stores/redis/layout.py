@@ -78,7 +78,10 @@ class Stored(msgspec.Struct, frozen=True):
     """The row of the journal that ended it."""
 
     def token(self, digest: bytes) -> Token | None:
-        return next((token for token in self.tokens if token.digest == digest), None)
+        for token in self.tokens:
+            if token.digest == digest:
+                return token
+        return None
 
 
 class _Row(msgspec.Struct, array_like=True, frozen=True):
@@ -121,14 +124,19 @@ _principal = msgspec.msgpack.Decoder(Principal).decode
 _policy = msgspec.msgpack.Decoder(Policy).decode
 
 
-def session_row(stored: Stored) -> bytes:
-    session = stored.session
+def session_line(session: Session) -> bytes:
+    """The first line of its row: its principal, its ancestors and theirs."""
     words = [session.uid or "-"]
     for link in session.lineage:
         words += [link.session, link.uid or "-"]
+    return " ".join(words).encode() + b"\n"
+
+
+def session_row(stored: Stored) -> bytes:
+    session = stored.session
     values: list[Any] = [getattr(session, name) for name in _FIELDS]
     body = _encode((*values, stored.tokens, stored.salt, stored.keep_until, stored.ended_by_row))
-    return " ".join(words).encode() + b"\n" + body
+    return session_line(session) + body
 
 
 # Decoding is pure, and so what was decoded once stays true: of the same bytes. The same few rows come with every look;

@@ -173,15 +173,21 @@ class Servers:
                 " durable= out of the URL"
             )
 
+    def at(self, partition: str) -> Wire | None:
+        """The connection for commands on the partition's keys, if it is open."""
+        address = self._places.get(partition)
+        wire = self._wires.get(address) if address is not None else None
+        return wire if wire is not None and wire.is_open else None
+
     async def wire(self, partition: str) -> Wire:
         """The connection for commands on the partition's keys; opened when there is none. Raises StoreUnavailable."""
+        if (wire := self.at(partition)) is not None:
+            return wire
         address = self._places.get(partition)
         if address is None:
             self.changed.set()
             raise StoreUnavailable(f"no server is known that has slot {slot(partition)}")
         wire = self._wires.get(address)
-        if wire is not None and wire.is_open:
-            return wire
         if wire is not None and wire.gave_up is not None:
             self._away[address] = wire.gave_up + limits.AWAY_SECONDS, "the engine did not answer"
             del self._wires[address]

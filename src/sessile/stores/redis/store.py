@@ -20,7 +20,6 @@ from sessile.kernel.issue import Draft, Fence
 from sessile.kernel.policy import Policy
 from sessile.kernel.principal import Principal, PrincipalKind
 from sessile.kernel.session import Session, SessionInfo, SessionKind
-from sessile.kernel.token import partition_of_digest
 from sessile.kernel.tries import Exhausted, Limit
 from sessile.near import NearCache
 from sessile.stores import fork, limits
@@ -51,6 +50,7 @@ from sessile.stores.redis.leases import RedisLeases
 from sessile.stores.redis.mail import RedisMails
 from sessile.stores.redis.noticing import RedisNotices
 from sessile.stores.redis.owning import RedisOwning
+from sessile.stores.redis.presenting import Presenting
 from sessile.stores.redis.reach import Reach
 from sessile.stores.redis.servers import Servers
 from sessile.stores.redis.walking import RedisWalks
@@ -94,6 +94,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
         self._near = NearCache(1)
         self._following: Following | None = None
         self._reach: Reach | None = None
+        self._presenting: Presenting | None = None
         self._again: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
         self._forked = False
@@ -187,7 +188,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
             again.cancel()
             await asyncio.wait((again,), timeout=0.5)
         following, self._following = self._following, None
-        self._reach = None
+        self._reach = self._presenting = None
         if following is not None:
             await following.close()
         self.servers.close()
@@ -241,7 +242,7 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
         self._near.drop(0)
         if self._following is not None:
             self._following.deadline = 0
-        self._following = self._reach = self._again = None
+        self._following = self._reach = self._presenting = self._again = None
         self._under_way = set()
         self.servers.abandon()
         self._forked = True
@@ -249,8 +250,9 @@ class RedisStore(RedisMails, RedisLeases, RedisNotices, RedisWorks, RedisOwning,
     # -- Store --------------------------------------------------------------------------------------------------
 
     async def read(self, digest: bytes) -> Snapshot | None:
-        found = await self._open_reach().look(partition_of_digest(digest), [b"t" + digest])
-        return found.present(digest)
+        if self._presenting is None:
+            self._presenting = Presenting(self._open_reach(), self._clock.elapsed)
+        return await self._presenting.read(digest)
 
     async def begin(self, draft: Draft) -> Begun:
         return await self._do(beginning.begin(self._open_reach(), draft))

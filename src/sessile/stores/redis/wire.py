@@ -153,15 +153,21 @@ class Wire(asyncio.Protocol):
     def call(self, *words: str | bytes) -> asyncio.Future[Any]:
         """Send a command. The future raises Refused, and StoreUnavailable if the connection ends before the answer:
         what was asked then may or may not have been done."""
-        future: asyncio.Future[Any] = self._loop.create_future()
+        return self.send(hiredis.pack_command(words), 1)[0]  # type: ignore[arg-type]
+
+    def send(self, commands: bytes, count: int) -> list[asyncio.Future[Any]]:
+        """Send so many commands that are packed, in one write. The futures are those of `call`."""
+        futures: list[asyncio.Future[Any]] = [self._loop.create_future() for _ in range(count)]
         if self._transport is None or self.closed.done():
-            _fail(future, StoreUnavailable("the connection to the engine is lost"))
-            return future
-        self._pending.append((self._loop.time(), future))
-        self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]
+            for future in futures:
+                _fail(future, StoreUnavailable("the connection to the engine is lost"))
+            return futures
+        now = self._loop.time()
+        self._pending.extend([(now, future) for future in futures])
+        self._transport.write(commands)
         if self._watch is None:
             self._watch = self._loop.call_later(self.patience, self._look)
-        return future
+        return futures
 
     def _look(self) -> None:
         """Give up a connection that owes an answer for too long: one timer for all that is under way."""

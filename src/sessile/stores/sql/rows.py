@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from sessile.kernel.assurance import Authentication
 from sessile.kernel.decide import TokenState
@@ -25,6 +26,7 @@ PRINCIPAL_COLUMNS = (
     "uid", "name", "kind", "created", "status", "epoch", "policy", "scopes", "owner", "purpose", "contained_since",
     "contained_at",
 )  # fmt: skip
+_LAST_SEEN = SESSION_COLUMNS.index("last_seen")
 CHANGING = ("authentications", "last_seen", "expires", "idle", "epoch", "generation", "rotated", "ended", "cause",
             "ended_by", "contained_since", "client")  # fmt: skip
 """What of a session changes in its life."""
@@ -102,20 +104,23 @@ def session_values(session: Session) -> dict[str, Any]:
 
 def session_of(row: Row, start: int) -> Session:
     """The session whose columns begin at `start`, in the order of `SESSION_COLUMNS`."""
-    return _session(row[start : start + len(SESSION_COLUMNS)])
+    seen = start + _LAST_SEEN
+    session = _session(row[start:seen], row[seen + 1 : start + len(SESSION_COLUMNS)])
+    return replace(session, last_seen=datetime_of(row[seen]))
 
 
-# A row is the same at every look until something about it changes: where every check looks, and those above others.
+# A row is the same at every look until something about it changes, but for the last act, which does every minute.
 @lru_cache(maxsize=2048)
-def _session(columns: Row) -> Session:
+def _session(before: Row, after: Row) -> Session:
+    id_, kind, uid, principal, parent, origin, lineage, policy, authentications, created = before
     (
-        id_, kind, uid, principal, parent, origin, lineage, policy, authentications, created, last_seen, expires, idle,
-        epoch, everyone, generation, rotated, scopes, client, label, ended, cause, ended_by, contained_since,
-    ) = columns  # fmt: skip
+        expires, idle, epoch, everyone, generation, rotated, scopes, client, label, ended, cause, ended_by,
+        contained_since,
+    ) = after  # fmt: skip
     return Session(
         id=id_, kind=_KIND[kind], uid=uid, principal=principal, parent=parent, origin=origin,
         lineage=_lineage(lineage), policy=policy, authentications=_authentications(authentications),
-        created=datetime_of(created), last_seen=datetime_of(last_seen), expires=datetime_of(expires),
+        created=datetime_of(created), last_seen=_START, expires=datetime_of(expires),
         idle=None if idle is None else timedelta(0, 0, idle), epoch=epoch, everyone=everyone, generation=generation,
         rotated=datetime_of(rotated), scopes=_scopes_of(scopes), client=_client(client), label=label,
         ended=maybe_datetime(ended), cause=cause, ended_by=ended_by, contained_since=maybe_datetime(contained_since),
