@@ -56,7 +56,7 @@ class Reading:
 
 
 class NearCache:
-    """Entries by token digest, and the way from an object to its entries.
+    """Entries by a hash of the token, and the way from an object to its entries.
 
     `mark` is the number of the last journal row that was applied, kept for the store.
     """

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from sessile import Authority, NotFound, Reason
+from sessile.kernel.ids import new_session_id
 from sessile.kernel.session import SessionInfo
 from sessile.testing import ManualClock
 from tests.authority.asking import MINUTE, active
@@ -82,7 +83,7 @@ async def test_nobody_hears_of_other_sessions(authority: Authority) -> None:
         told = await anext(states)
         assert (told.id, told.cause) == (alice.active.session.id, "logout")
     with pytest.raises(NotFound):
-        await anext(authority.watch("ses_" + bob.active.session.id[4:-1] + "x"))
+        await anext(authority.watch(new_session_id(bob.active.session.partition)))
 
 
 async def test_whoever_stops_watching_leaves_nothing_behind(authority: Authority) -> None:
