@@ -123,11 +123,13 @@ async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[
                 [Goal(figure.name, CACHED_BOUND) for figure in cached[1:]],
             )
         ]  # fmt: skip
+        adds = []
         for engine in found:
             figures = await engines.measure_uncached(engine, folder, rounds)
             goals = [Goal(figure.name, UNCACHED_BOUND) for figure in figures[1:2]]
             tables.append(Table(f"A check from the store, {engine.name}", engines.over_loopback(), figures, goals))
-        lines = [_each(figure) for figure in cached]
+            adds.append(_adds(engine.name, *figures[:2]))
+        lines = [*(_each(figure) for figure in cached), *adds]
         size = await engines.near_cache_bytes()
         lines.append(Line(f"near cache: {size:,.0f} bytes an entry, with its session", {"near_cache_bytes": size}))
         sqlite = engines.Engine("SQLite", f"sqlite:///{folder / 'waits.db'}")
@@ -147,6 +149,16 @@ async def measure_engines(folder: Path, quick: bool) -> tuple[list[Table], list[
 def _each(figure: Figure) -> Line:
     rate = 1 / figure.median
     return Line(f"{figure.name}: {rate:,.0f} a second on one core", {"name": figure.name, "per_second": rate})
+
+
+def _adds(engine: str, bare: Figure, check: Figure) -> Line:
+    """What a check costs beside the round trip does not grow with the way to the engine: so from where on is it met?"""
+    added = (check.least - bare.least) * 1e6
+    return Line(
+        f"{engine}: a check that reads takes {added:.0f} µs more than a bare round trip: at most {UNCACHED_BOUND} times"
+        f" one of {added / (UNCACHED_BOUND - 1):.0f} µs or more",
+        {"engine": engine, "added_us": added, "met_from_us": added / (UNCACHED_BOUND - 1)},
+    )
 
 
 def _waits(waits: engines.Waits) -> list[Line]:

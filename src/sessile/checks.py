@@ -50,6 +50,7 @@ T = TypeVar("T")
 
 CACHE_SECONDS = 60
 """The longest an answer is kept without another look at the store, so that a wall clock that was set is noticed."""
+_CURRENT, _SUCCESSOR = TokenState.CURRENT, TokenState.SUCCESSOR
 _CACHE_NS = CACHE_SECONDS * 1_000_000_000
 _TOUCH_AGAIN_NS = 1_000_000_000
 _TOLD_AGAIN = timedelta(hours=1)
@@ -178,7 +179,7 @@ class Checks(abc.ABC):
                     denied = decide(snapshot, snapshot.now, client=client)
                     if snapshot.policy is not None and snapshot.policy.binding:
                         await self._compare(snapshot, snapshot.policy, client, denied)
-                    if denied is None and snapshot.token_state is not TokenState.SUCCESSOR:
+                    if denied is None and snapshot.token_state is not _SUCCESSOR:
                         active = make_active(snapshot, key, rotation_seed(token), self.traces)
                         entry = self._entry(active, snapshot, started)
                         self._near.put(blake2b(token.encode()).digest(), entry, reading)
@@ -351,7 +352,7 @@ class Check:
 def make_active(snapshot: Snapshot, key: bytes, seed: bytes, traces: Traces) -> Active:
     """The proof that the token with digest `key` was presented. Only for what has just decided that it counts."""
     session, state, rotate_at = snapshot.session, snapshot.token_state, None
-    if session.kind.is_a_persons and state is TokenState.CURRENT and (policy := snapshot.policy) is not None:
+    if session.kind.is_a_persons and state is _CURRENT and (policy := snapshot.policy) is not None:
         rotate_at = session.rotated + policy.rotate_after if policy.rotate_after is not None else None
     chain = chain_of(snapshot) if session.lineage else ()
     return Active(

@@ -29,6 +29,11 @@ class TokenState(StrEnum):
     """Rotated out by an event: over at once."""
 
 
+# Bound once: see `kernel.session`.
+_ACTIVE = Status.ACTIVE
+_CURRENT, _PREDECESSOR = TokenState.CURRENT, TokenState.PREDECESSOR
+
+
 class Ancestor(msgspec.Struct, frozen=True):
     """One ancestor as the store found it; what is gone is None, and missing is dead."""
 
@@ -246,14 +251,14 @@ def horizon(snapshot: Snapshot) -> datetime:
     for ancestor in snapshot.ancestors:
         if ancestor.link.tie is Tie.PARENT and ancestor.session is not None and ancestor.policy is not None:
             end = min(end, _limit(ancestor.session, ancestor.policy))
-    if snapshot.token_state is TokenState.PREDECESSOR and snapshot.token_since is not None:
+    if snapshot.token_state is _PREDECESSOR and snapshot.token_since is not None:
         end = min(end, snapshot.token_since + policy.grace)
     return end
 
 
 def expires_at(session: Session, policy: Policy) -> datetime:
     """The overall limit in force: as issued or by the policy of now, whichever is earlier (loosening never revives)."""
-    if session.kind in (SessionKind.KEY, SessionKind.LEASE):
+    if session.kind.outlives_its_giver:
         overall = session.created + policy.key_lifetime
     else:
         overall = (session.proved or session.created) + policy.overall
@@ -262,7 +267,7 @@ def expires_at(session: Session, policy: Policy) -> datetime:
 
 def idle_expires_at(session: Session, policy: Policy) -> datetime | None:
     """The inactivity limit in force; None where there is none. Only sessions that a person sits before have one."""
-    if session.kind not in (SessionKind.BROWSER, SessionKind.ANONYMOUS):
+    if not session.kind.is_a_persons:
         return None
     issued, now = session.idle, policy.idle
     idle = issued if now is None or (issued is not None and issued < now) else now
@@ -340,7 +345,7 @@ def _alive(
     everyone: Mapping[SessionKind, bytes],
     now: datetime,
 ) -> Denied | None:
-    if principal is not None and principal.status is not Status.ACTIVE:
+    if principal is not None and principal.status is not _ACTIVE:
         return _denied(Reason.DISABLED, session, session.ended)
     if session.ended is not None:
         return _denied(Reason.REVOKED, session, session.ended, session.cause, session.ended_by)
@@ -383,7 +388,7 @@ def _contained(principal: Principal, link: Link) -> bool:
 
 
 def _token_counts(snapshot: Snapshot, now: datetime) -> Denied | None:
-    if snapshot.token_state is TokenState.CURRENT:
+    if snapshot.token_state is _CURRENT:
         return None
     if snapshot.token_state is TokenState.SUPERSEDED:
         return _denied(Reason.SUPERSEDED, snapshot.session, snapshot.token_since)

@@ -8,6 +8,9 @@ from typing import Any
 
 import msgspec
 
+_TOUCH_AT_MOST = timedelta(minutes=1)
+_WITHOUT_IDLE = timedelta(minutes=5)
+
 
 class AtLimit(StrEnum):
     """What happens when a principal has `max_sessions` and signs in once more (ASVS V7.1.2)."""
@@ -130,8 +133,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     def touch_interval(self) -> timedelta:
         """How stale a stored last act may be: what coalescing may cost a session of its idle time."""
         if self.idle is None:
-            return timedelta(minutes=5)
-        return min(timedelta(minutes=1), self.idle / 10)
+            return _WITHOUT_IDLE
+        return min(_TOUCH_AT_MOST, self.idle / 10)
 
 
 def _preset(name: str, changes: dict[str, Any], **values: Any) -> Policy:

@@ -27,12 +27,18 @@ class SessionKind(StrEnum):
     @property
     def is_a_persons(self) -> bool:
         """Whether a person sits before it, signed in or not."""
-        return self in (SessionKind.BROWSER, SessionKind.ANONYMOUS)
+        return self in _A_PERSONS
 
     @property
     def outlives_its_giver(self) -> bool:
         """Whether it has a life of its own, and who handed it out only the blame."""
-        return self in (SessionKind.KEY, SessionKind.LEASE)
+        return self in _OUTLIVING
+
+
+# Bound once, here and where a check decides: naming an enum's member is a look-up of its own, and they add up.
+_BROWSER = SessionKind.BROWSER
+_A_PERSONS = (SessionKind.BROWSER, SessionKind.ANONYMOUS)
+_OUTLIVING = (SessionKind.KEY, SessionKind.LEASE)
 
 
 class Tie(StrEnum):
@@ -145,7 +151,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """Since when the session's assurance stands: the oldest of its latest authentication events that together
         amount to it. None where nobody is present. A password alone makes nothing of assurance 2 younger.
         """
-        if self.kind is not SessionKind.BROWSER:
+        if self.kind is not _BROWSER:
             return None
         if len(self.authentications) == 1:
             return self.authentications[0].at

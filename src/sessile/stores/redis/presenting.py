@@ -75,13 +75,14 @@ class Presenting:
             if (
                 rows is not None
                 and needed.are_all(rows)
-                and follower.admits(asked, wire.identity, Mark(int(rows[_MARK])))
                 and self._elapsed() < follower.trust.deadline
+                and follower.admits(asked, wire.identity, Mark(int(rows[_MARK])))
                 and (snapshot := _snapshot(digest, rows, self._engine.now(*at))) is not None
             ):
                 return snapshot
         found = await self._reach.look(partition, [b"t" + digest])
         snapshot = found.present(digest)
+        self._needed.pop(digest, None)
         if snapshot is not None:
             self._remember(digest, found, snapshot)
         return snapshot

@@ -18,15 +18,15 @@ from sessile.kernel.session import Client, Link, Session, SessionKind
 Row = tuple[Any, ...]
 
 SESSION_COLUMNS = (
-    "id", "kind", "uid", "principal", "parent", "origin", "lineage", "policy", "authentications", "created",
-    "last_seen", "expires", "idle", "epoch", "everyone", "generation", "rotated", "scopes", "client", "label", "ended",
-    "cause", "ended_by", "contained_since",
+    "id", "kind", "uid", "principal", "parent", "origin", "lineage", "policy", "authentications", "created", "expires",
+    "idle", "epoch", "everyone", "generation", "rotated", "scopes", "client", "label", "ended", "cause", "ended_by",
+    "contained_since", "last_seen",
 )  # fmt: skip
+"""The last act comes last: see `session_of`."""
 PRINCIPAL_COLUMNS = (
     "uid", "name", "kind", "created", "status", "epoch", "policy", "scopes", "owner", "purpose", "contained_since",
     "contained_at",
 )  # fmt: skip
-_LAST_SEEN = SESSION_COLUMNS.index("last_seen")
 CHANGING = ("authentications", "last_seen", "expires", "idle", "epoch", "generation", "rotated", "ended", "cause",
             "ended_by", "contained_since", "client")  # fmt: skip
 """What of a session changes in its life."""
@@ -104,19 +104,17 @@ def session_values(session: Session) -> dict[str, Any]:
 
 def session_of(row: Row, start: int) -> Session:
     """The session whose columns begin at `start`, in the order of `SESSION_COLUMNS`."""
-    seen = start + _LAST_SEEN
-    session = _session(row[start:seen], row[seen + 1 : start + len(SESSION_COLUMNS)])
-    return replace(session, last_seen=datetime_of(row[seen]))
+    last_seen = start + len(SESSION_COLUMNS) - 1
+    return replace(_session(row[start:last_seen]), last_seen=datetime_of(row[last_seen]))
 
 
 # A row is the same at every look until something about it changes, but for the last act, which does every minute.
 @lru_cache(maxsize=2048)
-def _session(before: Row, after: Row) -> Session:
-    id_, kind, uid, principal, parent, origin, lineage, policy, authentications, created = before
+def _session(columns: Row) -> Session:
     (
-        expires, idle, epoch, everyone, generation, rotated, scopes, client, label, ended, cause, ended_by,
-        contained_since,
-    ) = after  # fmt: skip
+        id_, kind, uid, principal, parent, origin, lineage, policy, authentications, created, expires, idle, epoch,
+        everyone, generation, rotated, scopes, client, label, ended, cause, ended_by, contained_since,
+    ) = columns  # fmt: skip
     return Session(
         id=id_, kind=_KIND[kind], uid=uid, principal=principal, parent=parent, origin=origin,
         lineage=_lineage(lineage), policy=policy, authentications=_authentications(authentications),
