@@ -41,11 +41,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def takes(self, challenge: str, now: datetime) -> bool:
         """Whether a proof over this challenge counts now."""
-        return (hmac.compare_digest(challenge.encode(), self.challenge.encode()) and not self.stale(now)) or (
-            self.previous is not None
-            and hmac.compare_digest(challenge.encode(), self.previous.encode())
-            and now < self.since + GRACE
-        )
+        if _same(challenge, self.challenge):
+            return not self.stale(now)
+        return self.previous is not None and _same(challenge, self.previous) and now < self.since + GRACE
 
     def stale(self, now: datetime) -> bool:
         """Whether its challenge is too old to count."""
@@ -58,13 +56,17 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     def spent(self, challenge: str, now: datetime) -> Record:
         """After a proof over `challenge`, which counts no more. There is a new one."""
         # Over the previous one: the current has not been used, so it is the previous now.
-        previous = None if challenge == self.challenge else self.challenge
+        previous = None if _same(challenge, self.challenge) else self.challenge
         return msgspec.structs.replace(self, challenge=new_challenge(), since=now, previous=previous)
 
     def replaced(self, now: datetime) -> Record:
         """With a new challenge, in the place of one that nobody has used."""
         previous = None if self.stale(now) else self.challenge
         return msgspec.structs.replace(self, challenge=new_challenge(), since=now, previous=previous)
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode())
 
 
 def new_challenge() -> str:
