@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import os
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -169,14 +170,15 @@ def _port(file: Path) -> int | None:
 
 @pytest.mark.requirement("DBSC 5-a", "DBSC 5-b", "DBSC 9.5", "DBSC 9.6", "DBSC 10.2", "63B-4 5.1-f")
 async def test_a_session_from_its_binding_to_its_end(site: tuple[Running, Certificate], tab: Tab) -> None:
-    running, _ = site
+    running, certificate = site
     await tab.sign_in()
     await tab.until_bound()
     await until(running, EventName.SESSION_BOUND)
 
     # Whoever has copied the session's cookie is shut out.
     copied = {"Cookie": f"{SESSION}={await tab.cookie(SESSION)}"}
-    async with httpx.AsyncClient(base_url=running.url, headers=copied, verify=False) as thief:  # noqa: S501 - of the test
+    trusted = ssl.create_default_context(cafile=certificate.file)
+    async with httpx.AsyncClient(base_url=tab.url, headers=copied, verify=trusted) as thief:
         answer = await thief.get("/api/v1/session")
         assert (answer.status_code, answer.json()["reason"]) == (401, "unbound")
 

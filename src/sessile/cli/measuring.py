@@ -172,6 +172,7 @@ def _reading(db: sqlite3.Connection) -> Work:
 @contextlib.asynccontextmanager
 async def _postgres(url: str, session_id: str) -> AsyncIterator[Floor]:
     import psycopg
+    from psycopg import sql
 
     from sessile.stores.postgres.address import parse
 
@@ -179,7 +180,11 @@ async def _postgres(url: str, session_id: str) -> AsyncIterator[Floor]:
     connection: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
         address.main, autocommit=True, prepare_threshold=None if address.pooled else 0
     )
-    row = f"SELECT epoch FROM {address.schema}.session WHERE id = %s".encode()  # noqa: S608 - a name of our own
+    row = (
+        sql.SQL("SELECT epoch FROM {}.session WHERE id = %s")
+        .format(sql.Identifier(address.schema))
+        .as_bytes(connection)
+    )
     async with connection:
 
         async def ask(times: int) -> None:

@@ -18,7 +18,7 @@ import http_sf
 
 from sessile.authority import Authority
 from sessile.dbsc.cookie import BoundCookie, Signer
-from sessile.dbsc.proof import ALGORITHM, LONGEST, NotProved, refreshing, registering
+from sessile.dbsc.proof import ALGORITHM, LONGEST, NotProved, PublicKey, refreshing, registering
 from sessile.dbsc.record import Kept, Record, find, new_challenge, prune, write
 from sessile.errors import SessileError
 from sessile.kernel.decide import Active, Denied, TokenState
@@ -160,7 +160,7 @@ class Serving:
         if not await write(store, kept.uid, session.id, record, instead_of=kept):
             raise _wrong("Not registered: another key was quicker.")
         self._bind_soon(session.id, key.thumbprint, actor_of(active, client))
-        return self._bound(scope, session.id, record)
+        return self._bound(scope, session.id, key, record)
 
     async def _refresh(self, scope: Scope, client: Client) -> tuple[int, RawHeaders, bytes]:
         session_id, proof = _session_id(scope), _proof(scope)
@@ -184,7 +184,7 @@ class Serving:
         by = Actor(name=session.principal or "", uid=kept.uid, session=session_id, client=client)
         if session.client.device_key != key.thumbprint and not await store.bind(session_id, key.thumbprint, by):
             return self._over(session_id)
-        return self._bound(scope, session_id, spent)
+        return self._bound(scope, session_id, key, spent)
 
     async def _kept(self, session: SessionInfo | None) -> Kept | None:
         """What is kept of a session that is alive."""
@@ -205,9 +205,8 @@ class Serving:
         said = Problem(403, "Not proved on this device", "A proof is needed.", _TYPE)
         return said.status, [*said.response_headers(), _challenge(record, kept.session)], said.body()
 
-    def _bound(self, scope: Scope, session_id: str, record: Record) -> tuple[int, RawHeaders, bytes]:
+    def _bound(self, scope: Scope, session_id: str, key: PublicKey, record: Record) -> tuple[int, RawHeaders, bytes]:
         """The bound cookie, and what it means: the session instructions (DBSC 9.6)."""
-        assert record.key is not None  # noqa: S101 - it has just signed
         spec = self._cookie.spec
         said: dict[str, Any] = {
             "session_identifier": session_id,
@@ -216,7 +215,7 @@ class Serving:
             "credentials": [{"type": "cookie", "name": spec.name, "attributes": spec.attributes}],
             "allowed_refresh_initiators": [],
         }
-        cookie = self._cookie.set_header(session_id, record.key.thumbprint, self._authority.clock.now())
+        cookie = self._cookie.set_header(session_id, key.thumbprint, self._authority.clock.now())
         return 200, [*_HEADERS, cookie, _challenge(record, session_id)], json.dumps(said).encode()
 
     def _origin(self, scope: Scope) -> dict[str, str]:

@@ -134,9 +134,8 @@ def _headers(access: Access, headers: RawHeaders) -> RawHeaders:
     if access.changed:
         # An answer that carries a session's cookie is stored nowhere (RFC 6265 3, ASVS V14.3.2).
         kept = [pair for pair in headers if pair[0].lower() != b"cache-control"]
-        if access.signed_out:
+        if access.issued is None:
             return [access._site.cookie.clear_header(), *kept, _NO_STORE, CLEAR_SITE_DATA]
-        assert access.issued is not None  # noqa: S101 - `changed` says so
         # Before any cookie of the application's: a client that looks at one only shall find the session's.
         return [access._site.cookie.set_header(access.issued.token), *kept, _NO_STORE]
     own = None

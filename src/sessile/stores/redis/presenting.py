@@ -10,22 +10,20 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-import hiredis
-
 from sessile.kernel.decide import Ancestor, Snapshot
 from sessile.kernel.session import Link
 from sessile.kernel.token import partition_of_digest
 from sessile.stores.redis.engine import Found
 from sessile.stores.redis.layout import everyone_of, policy_key, policy_of, principal_of, session_line, stored_of, tag
 from sessile.stores.redis.reach import Reach
-from sessile.stores.redis.wire import Refused
+from sessile.stores.redis.wire import Refused, pack
 from sessile.trust import Mark
 
 MOST: Final = 20_000
 """Tokens of which it is remembered what they needed: under a kilobyte each. Of more the oldest is forgotten."""
 _MARK, _EVERYONE, _TOKEN, _SESSION, _PRINCIPAL, _POLICY, _ABOVE = range(7)
 """Where the rows are; from the last on three of each session above."""
-_TIME: Final = hiredis.pack_command(("TIME",))
+_TIME: Final = pack(("TIME",))
 
 
 class _Needed(NamedTuple):
@@ -106,8 +104,7 @@ class Presenting:
             words += [tagged + id.encode(), tagged + (uid or "-").encode(), policy]
         if len(self._needed) >= MOST:
             del self._needed[next(iter(self._needed))]
-        rows = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
-        self._needed[digest] = _Needed(_TIME + rows, tuple(heads), absent)
+        self._needed[digest] = _Needed(_TIME + pack(tuple(words)), tuple(heads), absent)
 
 
 def _snapshot(digest: bytes, rows: Sequence[Any], now: datetime) -> Snapshot | None:

@@ -28,7 +28,7 @@ from sessile.stores.protocol import PREDECESSORS, TOMBSTONE, Replaced
 from sessile.stores.redis import journal
 from sessile.stores.redis.applying import keep
 from sessile.stores.redis.beginning import keep_above
-from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Found, asking, pause
+from sessile.stores.redis.engine import ATTEMPTS, BUSY, Change, Found, Outcome, asking, pause
 from sessile.stores.redis.journal import Entry, Renew
 from sessile.stores.redis.layout import Stored, Token, session_row
 from sessile.stores.redis.reach import Reach
@@ -80,7 +80,7 @@ async def confirm(reach: Reach, successor: bytes) -> None:
         renewed = msgspec.structs.replace(stored, session=session, tokens=remembered(tokens), salt=None)
         if await _renew(reach, found, snapshot, stored, renewed):
             event = changed_event(EventName.SESSION_ROTATED, session)
-            await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))  # noqa: B023
+            await _journalled(reach, renewed, event)
             return
     raise StoreUnavailable(BUSY)
 
@@ -106,7 +106,7 @@ async def replace(reach: Reach, presented: bytes, digest: bytes, method: Method 
         raise StoreUnavailable(BUSY)
     name = EventName.SESSION_ROTATED if method is None else EventName.SESSION_ELEVATED
     event = changed_event(name, session, by, method)
-    outcomes = await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))
+    outcomes = await _journalled(reach, renewed, event)
     replaced = (await reach.look(partition, [b"t" + digest])).present(digest)
     if replaced is None:
         raise StoreUnavailable("the session is gone again: the engine lost it")
@@ -127,7 +127,7 @@ async def retire(reach: Reach, session_id: str, until: datetime, successor: str,
         renewed = msgspec.structs.replace(stored, session=session)
         if await _renew(reach, found, snapshot, stored, renewed):
             event = retired_event(session, successor, by)
-            await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))  # noqa: B023
+            await _journalled(reach, renewed, event)
             return session
     raise StoreUnavailable(BUSY)
 
@@ -148,7 +148,7 @@ async def bind(reach: Reach, session_id: str, device_key: str, by: Actor) -> boo
         renewed = msgspec.structs.replace(stored, session=session)
         if await _renew(reach, found, snapshot, stored, renewed):
             event = bound_event(session, by)
-            await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))  # noqa: B023
+            await _journalled(reach, renewed, event)
             return True
     raise StoreUnavailable(BUSY)
 
@@ -195,6 +195,11 @@ async def _renew(reach: Reach, found: Found, snapshot: Snapshot, before: Stored,
     change.deletions += [change.key(b"t" + digest) for digest in known - kept]
     change.objects.append(f"s:{after.session.id}")
     return (await reach.write(change)).done
+
+
+async def _journalled(reach: Reach, renewed: Stored, event: Event) -> list[Outcome]:
+    """Record what the engine has done, and apply it wherever it has to be."""
+    return await reach.apply(await reach.directory.change(lambda tx: _journal(tx, renewed, event)))
 
 
 def _journal(tx: Transaction, renewed: Stored, event: Event) -> list[Entry]:

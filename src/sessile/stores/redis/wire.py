@@ -20,6 +20,9 @@ from sessile.stores.limits import CONNECT_SECONDS, STATEMENT_SECONDS
 
 Push = Callable[[list[Any]], None]
 
+pack = cast(Callable[[tuple[str | bytes, ...]], bytes], hiredis.pack_command)
+"""A command for the wire. (hiredis says of it that a command has one word.)"""
+
 
 class Refused(Exception):
     """The engine answered with an error; its text is the argument."""
@@ -153,7 +156,7 @@ class Wire(asyncio.Protocol):
     def call(self, *words: str | bytes) -> asyncio.Future[Any]:
         """Send a command. The future raises Refused, and StoreUnavailable if the connection ends before the answer:
         what was asked then may or may not have been done."""
-        return self.send(hiredis.pack_command(words), 1)[0]  # type: ignore[arg-type]
+        return self.send(pack(words), 1)[0]
 
     def send(self, commands: bytes, count: int) -> list[asyncio.Future[Any]]:
         """Send so many commands that are packed, in one write. The futures are those of `call`."""
