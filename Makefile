@@ -30,7 +30,7 @@ demo: $(SERVER) ## start a seeded, throw-away Sessile and say where to look (POR
 	$(BIN)/sessile demo $(if $(PORT),--port $(PORT))
 
 test: lint ## lint, then run every test (ARGS="-k rotation" to choose)
-	$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadscope --max-worker-restart 2 $(ARGS)
 
 lint: $(DEV) ## check style, format and types
 	$(BIN)/ruff check .

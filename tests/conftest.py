@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +14,9 @@ import pytest
 pytest_plugins = ["tests.browser", "tests.engines"]
 
 REQUIREMENTS = Path(__file__).with_name("requirements.tsv")
+TEARDOWN = 180
+"""Seconds that one may take."""
+STDERR = pytest.StashKey[int]()
 
 # CI draws the same examples every time, so that a red run is red again on the next machine; a developer's
 # runs draw new ones. No deadline anywhere: what is slow on a busy machine is not wrong.
@@ -46,6 +51,36 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "requirement(*ids): the rows of tests/requirements.tsv that this test shows to be met"
     )
     hypothesis.settings.load_profile("ci" if in_ci() else "dev")
+    config.stash[STDERR] = os.dup(2)  # what a test prints is captured by then
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """End the process of a teardown that hangs: once a test has failed, no other timeout watches over it."""
+    faulthandler.dump_traceback_later(TEARDOWN, exit=True, file=item.config.stash[STDERR])
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if (terminal := session.config.pluginmanager.get_plugin("terminalreporter")) is not None:
+        session.config.pluginmanager.register(FailuresAtOnce(terminal))
+
+
+class FailuresAtOnce:
+    """Names what has failed when it does: a run that is cut short comes to no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            said = report.longreprtext.strip().rpartition("\n")[2]
+            self._terminal.ensure_newline()
+            self._terminal.write_line(f"FAILED {report.nodeid} ({report.when}): {said}")
 
 
 def requirements() -> dict[str, str]:
