@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -137,9 +138,10 @@ async def test_a_server_that_is_started_again_is_found_again(sessile: Program, c
         port = server.url.rsplit(":", 1)[1]
         await listening(page)
         server.kill()
-    with sessile.started("serve", "--port", port) as server:
+    with contextlib.ExitStack() as stack:
+        # Listened for before it starts: the tab may be quicker than this test.
         async with page.expect_response(lambda answer: answer.url.endswith("/session/events") and answer.ok):
-            pass
+            server = stack.enter_context(sessile.started("serve", "--port", port))
         await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
         await listening(page)
         server.kill()

@@ -20,6 +20,7 @@ from sessile.factors.enrolled import Factor, Factors
 from sessile.factors.passkey import LIFETIME, PasskeyRefused, Passkeys, PasskeyUnusable
 from sessile.factors.sealing import Seal, Unsealable
 from sessile.factors.throttle import NETWORK, Throttle, Throttled
+from sessile.kernel.event import EventName
 from sessile.kernel.reason import Reason
 from sessile.testing import ManualClock
 from tests.factors.authenticator import BE, BS, ORIGIN, UP, UV, Authenticator, Held, b64, raw
@@ -242,6 +243,10 @@ async def test_what_is_not_in_order_is_not_added(world: World) -> None:
         with pytest.raises(PasskeyUnusable):
             await world.passkeys.register(issued.active, Authenticator().create(options, **wrong))
     assert await world.factors.of(issued.active.session.uid or "") == []
+    refused = await world.authority.store.events(names=[EventName.FACTOR_REFUSED])
+    assert [(one.principal, one.session, one.cause) for one in refused] == [
+        ("alice", issued.active.session.id, "passkey")
+    ] * 11
     one, bob = Authenticator(), await world.signed_in("bob")
     options = await world.passkeys.registration_options(issued.active)
     made = one.create(options, key=rsa.generate_private_key(public_exponent=65537, key_size=2048))

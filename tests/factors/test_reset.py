@@ -20,7 +20,7 @@ from sessile.factors.reset import Proved, Reset, SecondProofNeeded
 from sessile.factors.sealing import Seal
 from sessile.factors.throttle import ASKING, Throttle, Throttled
 from sessile.factors.totp import CodeRefused, Totp
-from sessile.kernel.event import Actor
+from sessile.kernel.event import Actor, EventName
 from sessile.kernel.principal import Principal
 from sessile.testing import ManualClock
 from tests.factors.test_totp import code
@@ -156,6 +156,35 @@ async def test_a_link_dies_with_the_password_that_it_replaces(world: World) -> N
     await store.disable("alice", cause="x")
     with pytest.raises(LinkOver):
         await world.one.reset.redeem(secret, "another good password")
+
+
+async def test_a_link_that_is_over_is_in_the_record_once_an_hour(world: World) -> None:
+    alice = await world.person()
+    made = await world.one.addresses.add(alice, "alice@example.org")
+    to_confirm, to_reset = await world.one.addresses.link(alice, made.id), await world.one.reset.link("alice", by=CLI)
+    await world.one.addresses.confirm(to_confirm)
+    await world.one.reset.redeem(to_reset, NEW)
+
+    async def told() -> list[tuple[str | None, object, Client]]:
+        found = await world.authority.store.events(names=[EventName.LINK_REFUSED])
+        return [(one.principal, one.details["purpose"], one.by.client) for one in found]
+
+    async def follow() -> None:
+        for over in (to_reset, to_reset[:-1] + "_", "prn_nobody" + to_reset[to_reset.index(".") :], "nonsense"):
+            with pytest.raises(LinkOver):
+                await world.one.reset.look(over, client=STRANGER)
+            with pytest.raises(LinkOver):
+                await world.one.reset.redeem(over, NEW, client=STRANGER)
+        for one in (world.one.addresses.to_confirm, world.one.addresses.confirm):
+            with pytest.raises(LinkOver):
+                await one(to_confirm, client=STRANGER)
+
+    await follow()
+    await follow()
+    assert await told() == [("alice", "password", STRANGER), ("alice", "address", STRANGER)]
+    world.clock.advance(timedelta(hours=1))
+    await follow()
+    assert len(await told()) == 4
 
 
 async def test_a_link_is_good_for_its_purpose_alone(world: World) -> None:

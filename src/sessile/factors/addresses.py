@@ -137,9 +137,9 @@ class Addresses:
         """The secret part of a link to confirm it with: for the mail that is sent there."""
         return await self._links.make(principal, Purpose.ADDRESS, about=id)
 
-    async def to_confirm(self, secret: str) -> Address:
+    async def to_confirm(self, secret: str, *, client: Client | None = None) -> Address:
         """The address that a link confirms, which it goes on doing. Raises LinkOver, NotFound: it was removed."""
-        link = await self._links.find(secret, Purpose.ADDRESS)
+        link = await self._links.find(secret, Purpose.ADDRESS, client=client)
         found = await self.get(link.principal.uid, link.about)
         if found is None:
             raise NotFound(_NONE)
@@ -147,8 +147,8 @@ class Addresses:
 
     async def confirm(self, secret: str, *, client: Client | None = None) -> Address:
         """The link was followed: from now on the address counts. Raises LinkOver, NotFound: it was removed."""
-        link = await self._links.find(secret, Purpose.ADDRESS)
-        await self._links.follow(link)
+        link = await self._links.find(secret, Purpose.ADDRESS, client=client)
+        await self._links.follow(link, client=client)
         principal = link.principal
         by = Actor(name=principal.name, uid=principal.uid, client=client or Client())
         for _ in range(_ATTEMPTS):

@@ -17,7 +17,11 @@ import msgspec
 
 from sessile.authority import Authority
 from sessile.errors import SessileError
+from sessile.factors.throttle import TOLD
+from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.principal import Principal, Status
+from sessile.kernel.session import Client
+from sessile.kernel.tries import Limit
 from sessile.stores.protocol import Credential
 
 KIND: Final = "link"
@@ -51,6 +55,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     """A link that counts now."""
 
     principal: Principal
+    purpose: Purpose
     about: str
     """What it is about, within its purpose: the id of an address."""
     credential: Credential
@@ -76,28 +81,51 @@ class Links:
         )
         return secret
 
-    async def find(self, secret: str, purpose: Purpose) -> Link:
-        """The link that the secret is of, which stays good. Raises LinkOver."""
+    async def find(self, secret: str, purpose: Purpose, *, client: Client | None = None) -> Link:
+        """The link that the secret is of, which stays good. Raises LinkOver, and writes an event if the link says
+        whose it was."""
         shape = _SHAPE.fullmatch(secret)
         if shape is None:
             raise LinkOver(_OVER)
         store = self._authority.store
         credential = await store.credential(shape[1], KIND, _digest(secret))
         principal = await store.principal(uid=shape[1])
-        if credential is None or principal is None or principal.status is not Status.ACTIVE:
+        if principal is None:
             raise LinkOver(_OVER)
-        record = msgspec.json.decode(credential.value, type=_Record)
-        if record.purpose is not purpose or self._authority.clock.now() >= record.expires:
+        record = None if credential is None else msgspec.json.decode(credential.value, type=_Record)
+        if credential is None or record is None or not self._is_good(record, principal, purpose):
+            await self._refused(principal, purpose, client)
             raise LinkOver(_OVER)
-        if purpose is Purpose.PASSWORD and record.epoch != _epoch(principal):
-            raise LinkOver(_OVER)
-        return Link(principal=principal, about=record.about, credential=credential)
+        return Link(principal=principal, purpose=purpose, about=record.about, credential=credential)
 
-    async def follow(self, link: Link) -> None:
-        """Use it up: of any number at once, one succeeds. Raises LinkOver."""
+    async def follow(self, link: Link, *, client: Client | None = None) -> None:
+        """Use it up: of any number at once, one succeeds. Raises LinkOver, and writes an event."""
         one = link.credential
         if not await self._authority.store.remove_credential(one.uid, KIND, one.id, value=one.value):
+            await self._refused(link.principal, link.purpose, client)
             raise LinkOver(_OVER)
+
+    def _is_good(self, record: _Record, principal: Principal, purpose: Purpose) -> bool:
+        return (
+            principal.status is Status.ACTIVE
+            and record.purpose is purpose
+            and self._authority.clock.now() < record.expires
+            and (purpose is not Purpose.PASSWORD or record.epoch == _epoch(principal))
+        )
+
+    async def _refused(self, principal: Principal, purpose: Purpose, client: Client | None) -> None:
+        """For the record, once an hour: whoever had a link once may follow it, or something like it, without end."""
+        store = self._authority.store
+        told = hashlib.sha256(f"sessile link refused 1 {purpose} {principal.uid}".encode()).digest()
+        if await store.count_try([Limit(key=told, every=TOLD)]) is not None:
+            return
+        by = Actor(name="anonymous", client=client or Client())
+        await store.record(
+            Event(
+                name=EventName.LINK_REFUSED, principal=principal.name, uid=principal.uid, by=by,
+                details={"purpose": purpose},
+            )
+        )  # fmt: skip
 
     async def _sweep(self, uid: str, now: datetime) -> None:
         store = self._authority.store

@@ -167,10 +167,25 @@ class Passkeys:
         It is no proof of the person yet: the session stays as it is.
 
         Raises:
-            PasskeyUnusable. Refused: see `registration_options`; a further hardware key needs assurance 3 of whoever
-            has one. LimitExceeded. ValueError: the name is too long.
+            PasskeyUnusable, and writes an event. Refused: see `registration_options`; a further hardware key needs
+            assurance 3 of whoever has one. LimitExceeded. ValueError: the name is too long.
         """
         uid = await self._factors.may_change(active)
+        try:
+            return await self._register(active, uid, credential, name, client)
+        except PasskeyUnusable:
+            session = active.session
+            await self._authority.store.record(
+                Event(
+                    name=EventName.FACTOR_REFUSED, principal=session.principal, uid=uid, session=session.id,
+                    by=actor_of(active, client), cause=Method.PASSKEY,
+                )
+            )  # fmt: skip
+            raise
+
+    async def _register(
+        self, active: Active, uid: str, credential: Mapping[str, Any], name: str, client: Client | None
+    ) -> Factor:
         held = [self._key(stored) for stored in await self._factors.stored(uid, Method.PASSKEY)]
         try:
             shown = parse_registration_credential_json(dict(credential))

@@ -118,9 +118,11 @@ class Reset:
             raise NotFound("nobody to send a link to")
         return await self._links.make(principal, Purpose.PASSWORD)
 
-    async def look(self, secret: str, active: Active | None = None) -> tuple[Principal, list[Method]]:
+    async def look(
+        self, secret: str, active: Active | None = None, *, client: Client | None = None
+    ) -> tuple[Principal, list[Method]]:
         """Whose link it is, and of which methods one more proof is needed. Raises LinkOver."""
-        principal = (await self._links.find(secret, Purpose.PASSWORD)).principal
+        principal = (await self._links.find(secret, Purpose.PASSWORD, client=client)).principal
         return principal, await self._needed(principal, active)
 
     async def redeem(
@@ -136,7 +138,7 @@ class Reset:
             LinkOver. WeakPassword: says the rule; the link stays good. SecondProofNeeded, and it stays good.
             Throttled: of codes. Busy. RevocationUncertain: repeat it.
         """
-        link = await self._links.find(secret, Purpose.PASSWORD)
+        link = await self._links.find(secret, Purpose.PASSWORD, client=client)
         principal = link.principal
         credential = await self._passwords.prepared(principal, new)
         proved: Proved | None = Proved()
@@ -146,7 +148,7 @@ class Reset:
             proved = None if self._prove is None else await self._prove(principal, code, client)
             if proved is None:
                 raise SecondProofNeeded(methods, "the code is wrong, or was used already")
-        await self._links.follow(link)
+        await self._links.follow(link, client=client)
         by = Actor(name=principal.name, uid=principal.uid, client=client or Client())
         receipt = await self._passwords.put(credential, by=by, cause=CAUSE)
         return Redeemed(principal=principal, receipt=receipt, proved=proved or Proved())

@@ -106,10 +106,10 @@ async def follow_confirm(secret: Secret, server: Ours) -> Response:
 
 
 @router.get(CONFIRM)
-async def ask_confirm(request: Request, server: Ours) -> Response:
+async def ask_confirm(request: Request, server: Ours, here: CurrentAccess) -> Response:
     secret = kept(request, server.confirm_cookie) or ""
     try:
-        found = await server.addresses.to_confirm(secret)
+        found = await server.addresses.to_confirm(secret, client=here.client)
     except (LinkOver, NotFound):
         return _confirm_over(request, server)
     return page(
@@ -160,7 +160,7 @@ async def _reset_form(
 ) -> Response:  # fmt: skip
     """Raises LinkOver."""
     here: Access = request.scope["sessile"]
-    principal, methods = await server.reset.look(secret, here.active)
+    principal, methods = await server.reset.look(secret, here.active, client=here.client)
     minimum = await server.passwords.minimum(principal)
     found = errors or ({} if error is None else {"new": rule(error, minimum)})
     return page(
