@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sqlite3
 import threading
@@ -324,6 +325,25 @@ async def test_an_ending_while_the_engine_is_away_comes_into_force_with_it(
         await one.store.end(End(uid=uid, status=Status.DISABLED, cause="test"))
     engine.start()
     await until_reason(two, issued, Reason.DISABLED)
+
+
+async def test_ending_somebody_with_very_many_sessions_asks_the_engine_for_no_more(
+    one: Authority, engine: Server
+) -> None:  # fmt: skip
+    """Of more than 256 sessions ten are looked at, as of ten."""
+    for name, sessions in (("few", 10), ("many", 300)):
+        for _ in range(sessions):
+            await one.begin(name)
+    asked, named = {}, {}
+    for name in ("few", "many"):
+        engine.ask("CONFIG", "RESETSTAT")
+        ended = await one.store.end(End(uid=(await one.principal(name)).uid, cause="x"))
+        said = engine.ask("INFO", "commandstats")
+        asked[name] = sum(int(calls) for calls in re.findall(r"cmdstat_(?:get|mget|zrange):calls=(\d+)", said))
+        named[name] = len(ended.sessions)
+    assert named == {"few": 10, "many": 10}
+    assert 10 < asked["few"]
+    assert asked["many"] <= asked["few"] + 2
 
 
 async def test_a_process_that_died_before_it_applied_what_it_journalled(

@@ -223,9 +223,9 @@ def _policy(tx: Transaction, policy: Policy, by: Actor) -> list[Entry]:
 async def _live(reach: Reach, partition: str, ids: list[str]) -> list[str]:
     """Those of the candidates that are alive; of very many, of the first ones."""
     alive: list[str] = []
-    looked_at = len(ids) if len(ids) <= LOOKED_AT else EXAMPLES
-    for start in range(0, looked_at, 100):
-        some = ids[start : start + 100]
+    looked_at = ids if len(ids) <= LOOKED_AT else ids[:EXAMPLES]
+    for start in range(0, len(looked_at), 100):
+        some = looked_at[start : start + 100]
         found = await reach.look(partition, asking("s", some))
         for one in some:
             stored = found.stored(one)
