@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,11 @@ def test_a_noun_alone_shows_its_verbs_and_does_nothing(empty: Program) -> None:
     done = empty.run("user")
     assert done.returncode == 2
     assert "passwd" in done.stdout
+
+
+def test_the_version_is_said(empty: Program) -> None:
+    assert empty.ok("--version") == f"sessile {metadata.version('sessile')}\n"
+    assert "no such option" in empty.fails(2, "user", "--version")
 
 
 @pytest.mark.parametrize("command", ["demo", "serve", "revoke", "doctor", "user add", "audit tail", "key mint"])

@@ -22,7 +22,7 @@ from sessile.cli import (
 )
 from sessile.cli.common import command, group
 
-app = group("Sessile: the login stays on the server, and access ends at once.")
+app = group("Sessile: the login stays on the server, and access ends at once.", top=True)
 command(app, "demo")(demo.demo)
 command(app, "serve")(serve.serve)
 command(user.app, "factors")(factors.factors)

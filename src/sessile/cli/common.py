@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -190,21 +191,26 @@ _COMMON: dict[str, Any] = {
 }
 
 
-def group(help: str) -> typer.Typer:
-    """An app whose commands are a noun's verbs (or, at the top, everything)."""
+def group(help: str, *, top: bool = False) -> typer.Typer:
+    """An app whose commands are a noun's verbs (or, at the top, everything: that one says its version too)."""
     app = typer.Typer(
         help=help, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     )  # fmt: skip
 
-    def only(context: typer.Context) -> None:
+    def only(
+        context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False
+    ) -> None:
+        if version:
+            print(f"sessile {metadata.version('sessile')}")
+            raise typer.Exit
         # Status 2: a script whose command got lost has not done what it was to do.
         if context.invoked_subcommand is None:
             print(context.get_help())
             raise typer.Exit(2)
 
     only.__doc__ = help
-    app.callback(invoke_without_command=True)(_with_common(only, _remember))
+    app.callback(invoke_without_command=True)(_with_common(only, _remember, only if top else None))
     return app
 
 
