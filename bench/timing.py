@@ -2,10 +2,8 @@
 
 Two kinds are asked for in an order that is shuffled, each request by its own name and from its own network, so that no
 throttle answers. Mann-Whitney's U over the two kinds of times gives p, how likely they differ so much by chance, and
-the chance that a request of the one kind takes longer than one of the other: one half, if time tells nothing.
-
-Passwords are hashed at the cost that they are hashed at for users. With Argon2 at its cheapest, what differs beside it
-is not lost in its noise: that shows where work could be made more alike.
+the chance that a request of the one kind takes longer than one of the other: one half, if time tells nothing. Argon2 is
+at its cheapest here, so that whatever differs beside it is not lost in its noise.
 """
 
 from __future__ import annotations
@@ -19,12 +17,11 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import httpx
 import msgspec
 from argon2 import PasswordHasher
-from argon2.profiles import RFC_9106_LOW_MEMORY
 from fastapi import FastAPI
 
 from sessile import Method, Policy
@@ -41,8 +38,6 @@ P_GOAL: Final = 0.001
 """Below this, times that say nothing come about once in a thousand comparisons."""
 EFFECT_GOAL: Final = 0.05
 """Away from one half: above it, thousands of tries by a neighbour would tell."""
-INSTALLED: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-"""What `Passwords` takes by itself."""
 CHEAP: Final = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 RIGHT: Final = "correct horse battery"
 ORIGIN: Final = "https://console.example.com"
@@ -80,15 +75,6 @@ class Comparison:
         return self.p >= P_GOAL or abs(self.effect - 0.5) <= EFFECT_GOAL
 
 
-class World(NamedTuple):
-    """What all comparisons have."""
-
-    folder: Path
-    hasher: PasswordHasher
-    hashes: Sequence[bytes]
-    """Of the passwords of as many people as there are requests of a kind."""
-
-
 def mann_whitney(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
     """U over the number of pairs, and the two-sided p by the normal approximation, with ties."""
     values = sorted([*((value, 0) for value in one), *((value, 1) for value in other)])
@@ -109,44 +95,50 @@ def mann_whitney(one: Sequence[float], other: Sequence[float]) -> tuple[float, f
     return u / (n * m), math.erfc(abs(z) / math.sqrt(2))
 
 
-async def measure_timing(folder: Path, each: int, hasher: PasswordHasher = INSTALLED) -> list[Comparison]:
+async def measure_timing(folder: Path, each: int) -> list[Comparison]:
     """`each`: requests of a kind. A database for each comparison: the limit of all tries together is none of it."""
-    right = f"{RIGHT} {{n}}"
-    world = World(folder, hasher, [hasher.hash(right.format(n=n)).encode() for n in range(each)])
+    disabled = right = f"{RIGHT} {{n}}"
     return [
-        await _compare(world, name, one, other, policy)
-        for name, one, other, policy in (
-            ("sign-in: an unknown name, a wrong password", _sign_in("q"), _sign_in("p"), None),
-            ("sign-in: a wrong password, a disabled person's right one", _sign_in("p"), _sign_in("d", right), None),
-            ("a link: an unknown name, a known one", _forgot("q{n:06}"), _forgot("p{n:06}"), None),
-            (
-                "a link: an unknown address, a known one",
-                _forgot("q{n:06}@example.org"), _forgot("p{n:06}@example.org"), None,
-            ),
-            # Where a second factor is demanded (decision 0026).
-            ("first step: a wrong password, the right one", _sign_in("p"), _sign_in("p", right), WITHHELD),
-            ("first step: an unknown name, the right password", _sign_in("q"), _sign_in("p", right), WITHHELD),
-            ("a wrong code: after a wrong password, the right one", _second("p"), _second("p", right), WITHHELD),
-            ("a wrong code: of an unknown name, after the right password", _second("q"), _second("p", right), WITHHELD),
-        )
+        await _compare(folder, "sign-in: an unknown name, a wrong password", _sign_in("q"), _sign_in("p"), each),
+        await _compare(
+            folder, "sign-in: a wrong password, a disabled person's right one", _sign_in("p"), _sign_in("d", disabled),
+            each,
+        ),
+        await _compare(folder, "a link: an unknown name, a known one", _forgot("q{n:06}"), _forgot("p{n:06}"), each),
+        await _compare(
+            folder, "a link: an unknown address, a known one", _forgot("q{n:06}@example.org"),
+            _forgot("p{n:06}@example.org"), each,
+        ),
+        # Where a second factor is demanded (decision 0026).
+        *[
+            await _compare(folder, name, one, other, each, WITHHELD)
+            for name, one, other in (
+                ("first step: a wrong password, the right one", _sign_in("p"), _sign_in("p", right)),
+                ("first step: an unknown name, the right password", _sign_in("q"), _sign_in("p", right)),
+                ("a wrong code: after a wrong password, the right one", _second("p"), _second("p", right)),
+                ("a wrong code: of an unknown name, after the right password", _second("q"), _second("p", right)),
+            )
+        ],
     ]  # fmt: skip
 
 
-async def _compare(world: World, name: str, one: Ask, other: Ask, policy: Policy | None) -> Comparison:
-    file = world.folder / f"timing-{secrets.token_hex(4)}.db"
+async def _compare(
+    folder: Path, name: str, one: Ask, other: Ask, each: int, policy: Policy | None = None
+) -> Comparison:  # fmt: skip
+    file = folder / f"timing-{secrets.token_hex(4)}.db"
     settings = Settings(
         database=f"sqlite:///{file}", origins=(ORIGIN,), policy=policy,
         mail=Mail(server="smtp://127.0.0.1:9", sender="sessile@example.com"),
     )  # fmt: skip
-    app, found = create_app(settings, hasher=world.hasher), Comparison(name)
-    order = [(ask, kept, n) for ask, kept in ((one, found.one), (other, found.other)) for n in range(len(world.hashes))]
+    app, found = create_app(settings, hasher=CHEAP), Comparison(name)
+    order = [(ask, kept, n) for ask, kept in ((one, found.one), (other, found.other)) for n in range(each)]
     random.Random(7).shuffle(order)  # noqa: S311 - an order, no secret
     answers = set()
     async with app.router.lifespan_context(app):
         server: Server = app.state.server
         if server.reaching.courier is not None:
             await server.reaching.courier.close()  # it goes by its own beat: its work is in both kinds alike
-        await _people(server, world.hashes)
+        await _people(server, each)
         for ask, kept, n in order:
             asking = await ask(app, n)
             before = time.perf_counter()
@@ -158,12 +150,13 @@ async def _compare(world: World, name: str, one: Ask, other: Ask, policy: Policy
     return found
 
 
-async def _people(server: Server, hashes: Sequence[bytes]) -> None:
+async def _people(server: Server, each: int) -> None:
     """`p…`, who have confirmed addresses and an app for codes, and `d…`, who are disabled."""
     store, now = server.authority.store, server.now()
     for letter in "pd":
-        for n, value in enumerate(hashes):
+        for n in range(each):
             person = new_principal(f"{letter}{n:06}", now=now)
+            value = CHEAP.hash(f"{RIGHT} {n}").encode()
             await store.register(person, SYSTEM, Credential(uid=person.uid, kind="password", value=value))
             if letter == "d":
                 await server.authority.disable(person.name, cause="left")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from sessile import Method, Policy
+from sessile.factors import even
 from sessile.factors.throttle import ACCOUNT, IN_A_ROW, LANE, SIGN_IN
 from sessile.factors.two_steps import LIFETIME, method_of
 from tests.factors.test_totp import STEP, code
@@ -269,6 +271,22 @@ async def test_whoever_showed_all_of_it_is_told_what_is_in_the_way(world: Demand
     is_problem(await second_step(wrong, shown), 401)
     is_problem(await second_step(right, shown), 409)
     assert right.cookie is None
+
+
+@pytest.mark.requirement("ASVS V6.3.8")
+async def test_no_answer_leaves_before_its_step_of_time(world: Demanding) -> None:
+    """The shortest of several: without steps they take a fraction of one. How alike they are, `bench --timing` says."""
+
+    async def took(asking: Awaitable[object]) -> float:
+        began = time.monotonic()
+        await asking
+        return time.monotonic() - began
+
+    mailed = world.server.reset
+    times = [await took(first_step(world, *attempt)) for attempt in ATTEMPTS]
+    times += [await took(second_step(await first_step(world, *attempt), "000000")) for attempt in ATTEMPTS]
+    times += [await took(mailed.ask(named)) for named in ("alice", "nobody", "nobody@example.org")]
+    assert min(times) >= even.STEP
 
 
 async def test_it_costs_the_store_nothing_and_says_nothing(world: Demanding) -> None:

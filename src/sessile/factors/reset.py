@@ -16,6 +16,7 @@ from sessile.authority import Authority
 from sessile.errors import NotFound, SessileError
 from sessile.factors.addresses import Addresses
 from sessile.factors.enrolled import FRESH, Factors, second_factors
+from sessile.factors.even import even
 from sessile.factors.links import Links, Purpose
 from sessile.factors.password import Passwords
 from sessile.factors.throttle import Throttle
@@ -85,6 +86,7 @@ class Reset:
     def __repr__(self) -> str:
         return f"Reset({self._authority!r})"
 
+    @even
     async def ask(self, named: str, *, client: Client | None = None) -> None:
         """Somebody forgot the password of this name or address. Returns the same, after the same work, for everybody.
 

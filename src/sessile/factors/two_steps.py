@@ -28,6 +28,7 @@ import msgspec
 
 from sessile.errors import Conflict
 from sessile.factors.enrolled import Factors
+from sessile.factors.even import even
 from sessile.factors.password import KIND, Looked, Passwords, SignInFailed
 from sessile.factors.recovery import CODES, RecoveryCodes, RecoveryRefused, code_digest
 from sessile.factors.sealing import Seal, Unsealable
@@ -116,6 +117,7 @@ class TwoSteps:
     def __repr__(self) -> str:
         return f"TwoSteps({self._authority!r})"
 
+    @even
     async def begin(
         self, name: str, password: str, *, client: Client | None = None, replaces: Active | None = None,
         device: str | None = None, resumes: Idle | None = None,
@@ -150,6 +152,7 @@ class TwoSteps:
         self._passwords.renew_soon(looked, password)
         return self._pre_session(name, looked, person)
 
+    @even
     async def finish(
         self, shown: str, method: Method | str, code: str, *, client: Client | None = None,
         replaces: Active | None = None,
