@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, ParamSpec, TypeVar
 
@@ -26,13 +27,13 @@ def even(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
 
     @functools.wraps(work)
     async def evened(*args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()  # a loop's own time may go by milliseconds
         try:
             return await work(*args, **kwargs)
         finally:
-            due = began + math.ceil((loop.time() - began) / STEP) * STEP
-            await asyncio.sleep(due - loop.time() - _COARSE)
+            due = began + math.ceil((time.monotonic() - began) / STEP) * STEP
+            await asyncio.sleep(due - time.monotonic() - _COARSE)
+            loop = asyncio.get_running_loop()
             is_due = loop.create_future()
             _look(loop, due, is_due)
             await is_due
@@ -44,7 +45,7 @@ def _look(loop: asyncio.AbstractEventLoop, due: float, is_due: asyncio.Future[No
     """At the clock, in each turn of the loop."""
     if is_due.done():  # whoever waited was cancelled
         return
-    if loop.time() < due:
+    if time.monotonic() < due:
         loop.call_soon(_look, loop, due, is_due)
     else:
         is_due.set_result(None)
