@@ -81,7 +81,7 @@ def chunks(names: list[str]) -> list[list[str]]:
 
 
 @pytest.mark.requirement("NHI1-b")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 async def test_a_stolen_session_takes_with_it_what_it_handed_out_and_nothing_else(tmp_path: Path) -> None:
     async with Authority(f"sqlite:///{tmp_path}/sessile.db") as authority:
         company = Company(authority, seed=11)
