@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from sessile.factors import even as even_module
 from sessile.factors.even import STEP, even
 
 
@@ -30,28 +31,17 @@ async def test_neither_a_result_nor_an_exception_comes_before_its_step(seconds: 
         assert time.monotonic() - began >= steps * STEP - 1e-6
 
 
-async def test_others_go_on_meanwhile_and_a_cancellation_is_heard() -> None:
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    beside = asyncio.create_task(others())
-    await work(0.0)
-    assert turns > 2, "it waits in turns, and holds up nobody"
-    beside.cancel()
-    cancelled = asyncio.create_task(work(60))
-    await asyncio.sleep(0)
-    cancelled.cancel()
+@pytest.mark.parametrize("last_turns", [False, True])
+async def test_others_go_on_meanwhile_and_a_cancellation_is_heard(
+    monkeypatch: pytest.MonkeyPatch, last_turns: bool
+) -> None:
+    monkeypatch.setattr(even_module, "STEP", 60.0)
+    monkeypatch.setattr(even_module, "_COARSE", 60.0 if last_turns else 0.0)
+    waiting = asyncio.create_task(work(0.0))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await cancelled
-    # Cancelled in the last turns, when nobody is there any more to be told.
-    late = asyncio.create_task(work(0.0))
-    await asyncio.sleep(STEP * 0.9)
-    late.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await late
-    await asyncio.sleep(STEP)
+        await waiting
+    await asyncio.sleep(0)  # the last look, when nobody is there any more to be told
