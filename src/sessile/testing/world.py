@@ -101,10 +101,15 @@ class Node:
         return [await self.denied(each) is None for each in held]
 
     async def keep(self, held: Holder) -> bool:
-        """Read the session and put it in the near cache, as a check does."""
-        with self.near.reading() as reading:
-            found = await self.snapshot(held)
-            return self.near.put(held.digest, entry(held.digest, found, self.clock), reading)
+        """Read the session and put it in the near cache, as a check does. What this node has ended is announced to it
+        once more, perhaps during the read, which then is not kept: the next one is."""
+        for _ in range(500 if self.store.delta else 1):
+            with self.near.reading() as reading:
+                found = await self.snapshot(held)
+                if self.near.put(held.digest, entry(held.digest, found, self.clock), reading):
+                    return True
+            await asyncio.sleep(0.005)
+        return False
 
     def kept(self, held: Holder) -> bool:
         return self.near.get(held.digest) is not None
