@@ -6,7 +6,7 @@ import abc
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from datetime import timedelta
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 from sessile.clock import Clock
@@ -35,7 +35,7 @@ from sessile.kernel.principal import covers
 from sessile.kernel.reason import Reason
 from sessile.kernel.session import Client, Session, SessionInfo, SessionKind
 from sessile.kernel.token import TOKEN_LENGTH, digest, rotation_seed, well_formed
-from sessile.kernel.tries import Limit
+from sessile.kernel.tries import telling
 from sessile.near import Entry, NearCache
 from sessile.nhi import in_vain
 from sessile.nhi.budgets import Budgets, Metered
@@ -53,7 +53,6 @@ CACHE_SECONDS = 60
 _CURRENT, _SUCCESSOR = TokenState.CURRENT, TokenState.SUCCESSOR
 _CACHE_NS = CACHE_SECONDS * 1_000_000_000
 _TOUCH_AGAIN_NS = 1_000_000_000
-_TOLD_AGAIN = timedelta(hours=1)
 _LAST_MOMENT_NS = 2_000_000_000
 """So near to a limit nothing is cached and an act is written before it is answered: gathered with others it might be
 written after the idle limit, and what comes late revives nothing (review 13)."""
@@ -302,8 +301,8 @@ class Checks(abc.ABC):
     ) -> bool:  # fmt: skip
         """Whether the record has this in the last hour: on any node, whoever asks how often."""
         said = "\n".join((session.id, *others, *(str(getattr(client, one, "")) for one in ("ip", "user_agent"))))
-        key = sha256(b"mismatch " + said.encode("utf-8", "surrogatepass")).digest()
-        return await self.store.count_try([Limit(key=key, every=_TOLD_AGAIN)]) is not None
+        told = telling(b"mismatch " + said.encode("utf-8", "surrogatepass"))
+        return await self.store.count_try([told]) is not None
 
     async def _replayed(self, snapshot: Snapshot, client: Client | None) -> None:
         """A rotated-out token after its grace: a thief has it, or had it. See decision 0003."""

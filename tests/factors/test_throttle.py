@@ -21,12 +21,12 @@ from sessile.factors.throttle import (
     IN_A_ROW_OF_STRANGERS,
     LANE,
     NETWORK,
-    TOLD,
     TRIED,
     Throttle,
     Throttled,
 )
 from sessile.kernel.event import EventName
+from sessile.kernel.tries import TOLD
 from sessile.strangers import network
 from sessile.testing import ManualClock
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 from collections.abc import Iterable
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any, Final
 
 import http_sf
@@ -28,7 +27,7 @@ from sessile.kernel.policy import Trait
 from sessile.kernel.reason import Cure, Reason
 from sessile.kernel.session import Client, SessionInfo, SessionKind
 from sessile.kernel.token import Token
-from sessile.kernel.tries import Limit
+from sessile.kernel.tries import telling
 from sessile.receipt import Issued
 from sessile.web import problem
 from sessile.web.access import Access
@@ -43,7 +42,6 @@ REFRESH: Final = "/dbsc/refresh"
 _REGISTERED_FOR: Final = timedelta(minutes=1)
 """A key that was registered longer ago and is not the session's has lost to another proof: the offer is made anew."""
 _SKIPPED: Final = frozenset({"unreachable", "server_error", "quota_exceeded"})
-_TOLD_AGAIN: Final = timedelta(hours=1)
 _LONGEST: Final = 1_024
 """Bytes of a header that are looked at, but for the proof's."""
 _TYPE: Final = problem.TYPE_PREFIX + "device"
@@ -246,8 +244,7 @@ class Serving:
             return
         store = self._authority.store
         with contextlib.suppress(SessileError):
-            key = sha256(f"skipped {session_id} {why}".encode()).digest()
-            if await store.count_try([Limit(key=key, every=_TOLD_AGAIN)]) is not None:
+            if await store.count_try([telling(f"skipped {session_id} {why}".encode())]) is not None:
                 return
             session = await store.session(session_id)
             if session is not None and session.principal is not None:

@@ -17,11 +17,10 @@ import msgspec
 
 from sessile.authority import Authority
 from sessile.errors import SessileError
-from sessile.factors.throttle import TOLD
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.principal import Principal, Status
 from sessile.kernel.session import Client
-from sessile.kernel.tries import Limit
+from sessile.kernel.tries import telling
 from sessile.stores.protocol import Credential
 
 KIND: Final = "link"
@@ -116,8 +115,7 @@ class Links:
     async def _refused(self, principal: Principal, purpose: Purpose, client: Client | None) -> None:
         """For the record, once an hour: whoever had a link once may follow it, or something like it, without end."""
         store = self._authority.store
-        told = hashlib.sha256(f"sessile link refused 1 {purpose} {principal.uid}".encode()).digest()
-        if await store.count_try([Limit(key=told, every=TOLD)]) is not None:
+        if await store.count_try([telling(f"link refused {purpose} {principal.uid}".encode())]) is not None:
             return
         by = Actor(name="anonymous", client=client or Client())
         await store.record(

@@ -20,7 +20,7 @@ from sessile.authority import Authority
 from sessile.errors import LimitExceeded
 from sessile.kernel.event import Actor, Event, EventName
 from sessile.kernel.session import Client
-from sessile.kernel.tries import Limit
+from sessile.kernel.tries import TOLD, Limit
 from sessile.strangers import network
 
 IN_A_ROW: Final = 100
@@ -32,8 +32,6 @@ NETWORK: Final = (60, timedelta(seconds=10))
 EVERYBODY: Final = (1_000, timedelta(milliseconds=50))
 TRIED: Final = (20, timedelta(minutes=1))
 """Of one password, whichever the account."""
-TOLD: Final = timedelta(hours=1)
-"""A limit that stays reached is told again after so long."""
 ASKING: Final = (3, timedelta(minutes=10))
 """For mails that somebody asks for: to one account, and from one network ten times that."""
 SESSION: Final = "session"

@@ -8,11 +8,14 @@ tried is off (NIST SP 800-63B-4, 3.2.2).
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 import msgspec
 
 REMEMBERED = timedelta(days=30)
 """How long tries in a row are counted for what is not `kept`."""
+TOLD = timedelta(hours=1)
+"""What goes on and on is told in the record once in so long."""
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +37,11 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.burst < 1 or self.every < timedelta(0) or (self.in_a_row is not None and self.in_a_row < 1):
             raise ValueError("a limit lets at least one try through")
+
+
+def telling(of: bytes) -> Limit:
+    """What lets an event be written of this once in `TOLD`, on whichever node, however often it happens."""
+    return Limit(key=sha256(of).digest(), every=TOLD)
 
 
 class Tries(msgspec.Struct, frozen=True):
